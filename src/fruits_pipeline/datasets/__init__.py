@@ -1,0 +1,6 @@
+"""The few Kedro datasets that the ecosystem lacks."""
+
+from fruits_pipeline.datasets.committed_batches import CommittedBatchesDataset
+from fruits_pipeline.datasets.encoders import EncoderDataset, EncoderWeightsDataset, ExportedEncodersDataset
+
+__all__ = ["CommittedBatchesDataset", "EncoderDataset", "EncoderWeightsDataset", "ExportedEncodersDataset"]

@@ -1,0 +1,95 @@
+"""What an encoder is: its identity (the fingerprint), its card, and the bytes that run it."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from fruits_pipeline.images import PREPROCESSING
+from fruits_pipeline.parameters import EncoderParameters
+
+
+@dataclass(frozen=True)
+class EncoderCard:
+    """Which encoder made a feature.
+
+    Attributes:
+        name: Architecture.
+        alpha: Width multiplier.
+        engine: `onnx` or `tensorflow`.
+        weights: The weights as the parameters named them.
+        weights_sha256: Of the weights file; for random weights, of the arrays.
+        preprocessing: Name and version of what made the pixels.
+        exported_with: Versions of the packages that made the payload, and how far it is from Keras.
+    """
+
+    name: str
+    alpha: float
+    engine: str
+    weights: str
+    weights_sha256: str
+    preprocessing: str = PREPROCESSING
+    exported_with: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits over everything that can change a feature; equal fingerprints, equal features."""
+        parts = (self.name, float(self.alpha), self.engine, self.weights_sha256, self.preprocessing)
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+    @property
+    def summary(self) -> str:
+        """One line for logs and reports."""
+        return f"{self.name} alpha {self.alpha:g}, weights {self.weights}, {self.engine} ({self.fingerprint})"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The card as JSON-ready values, fingerprint included."""
+        return {"fingerprint": self.fingerprint, **asdict(self)}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "EncoderCard":
+        """Reads what `to_dict` wrote."""
+        return cls(**{key: value for key, value in values.items() if key != "fingerprint"})
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A card and the bytes that run it: an ONNX file, or for the tensorflow engine the weights as safetensors."""
+
+    card: EncoderCard
+    payload: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class EncoderWeights:
+    """Weights as they were found.
+
+    Attributes:
+        spec: `bundled`, `imagenet`, `random:<seed>`, or a path.
+        content: Bytes of the Keras weights file; None where Keras must make or download the weights.
+    """
+
+    spec: str
+    content: bytes | None = field(default=None, repr=False)
+
+    @property
+    def sha256(self) -> str | None:
+        """Of the file's bytes; None when there is no file yet."""
+        return None if self.content is None else hashlib.sha256(self.content).hexdigest()
+
+    @property
+    def seed(self) -> int | None:
+        """The seed of `random:<seed>`, or None."""
+        return int(self.spec.removeprefix("random:")) if self.spec.startswith("random:") else None
+
+
+def is_same_encoder(card: EncoderCard, parameters: EncoderParameters, weights: EncoderWeights) -> bool:
+    """Says whether an exported encoder is the one that these parameters and weights ask for.
+
+    Weights with a file are compared by its SHA-256, so that a renamed or moved file is still the same encoder and a
+    changed one is not. Random weights, and ImageNet weights that are not on this machine, are compared by name.
+    """
+    asked = (parameters.name, parameters.alpha, parameters.engine, PREPROCESSING)
+    if (card.name, card.alpha, card.engine, card.preprocessing) != asked:
+        return False
+    return card.weights == weights.spec if weights.sha256 is None else card.weights_sha256 == weights.sha256

@@ -1,0 +1,90 @@
+"""Makes a portable encoder of a Keras network: ONNX with the input scaling folded in, or bare weights."""
+
+import logging
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import save
+
+from fruits_pipeline.encoders.card import Encoder, EncoderCard, EncoderWeights
+from fruits_pipeline.encoders.keras_network import INPUT_SHAPE, build_network
+from fruits_pipeline.encoders.runtime import open_network
+from fruits_pipeline.errors import EncoderError
+from fruits_pipeline.parameters import EncoderParameters
+
+logger = logging.getLogger(__name__)
+
+OPSET = 17
+TOLERANCE = 1e-3
+"""Largest difference from Keras that an export may show; float32 gives about 1e-5 on features of 0 … 6."""
+
+
+def export_encoder(parameters: EncoderParameters, weights: EncoderWeights) -> Encoder:
+    """Builds the network in Keras, exports it, and checks the export against Keras.
+
+    Args:
+        parameters: Name, alpha and engine.
+        weights: As `find_weights` found them.
+
+    Returns:
+        The encoder, ready for broadcast.
+
+    Raises:
+        EncoderError: If the network cannot be built, or the export gives other features than Keras.
+    """
+    logger.info("Exporting the encoder: %s alpha %g, weights %s", parameters.name, parameters.alpha, weights.spec)
+    model, weights, sha256 = build_network(parameters, weights)
+    payload = _to_onnx(model) if parameters.engine == "onnx" else _to_safetensors(model)
+    identity = {
+        "name": parameters.name,
+        "alpha": parameters.alpha,
+        "engine": parameters.engine,
+        "weights": weights.spec,
+        "weights_sha256": sha256,
+    }
+    difference = _difference(model, Encoder(EncoderCard(**identity), payload))
+    return Encoder(EncoderCard(**identity, exported_with=_versions(difference)), payload)
+
+
+def _to_onnx(model: Any) -> bytes:
+    """ONNX of uint8 pixels to features: x / 127.5 - 1 is part of the graph, batch norm is folded by tf2onnx."""
+    import tensorflow as tf
+    import tf2onnx
+
+    for name in ("tf2onnx", "tensorflow"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+    @tf.function(input_signature=[tf.TensorSpec((None, *INPUT_SHAPE), tf.uint8, name="pixels")])
+    def encode(pixels: Any) -> Any:
+        return tf.identity(model(tf.cast(pixels, tf.float32) / 127.5 - 1.0, training=False), name="features")
+
+    proto, _ = tf2onnx.convert.from_function(encode, input_signature=encode.input_signature, opset=OPSET)
+    return bytes(proto.SerializeToString())
+
+
+def _to_safetensors(model: Any) -> bytes:
+    """The weights in Keras's order, for workers that rebuild the network themselves."""
+    return save({f"{i:04d}": np.ascontiguousarray(array) for i, array in enumerate(model.get_weights())})
+
+
+def _difference(model: Any, encoder: Encoder) -> float:
+    """Largest difference between Keras and the exported encoder on noise and on flat images."""
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 256, (3, *INPUT_SHAPE), dtype=np.uint8)
+    flat = np.stack([np.full(INPUT_SHAPE, value, np.uint8) for value in (0, 255)])
+    pixels = np.concatenate([noise, flat])
+    expected = np.asarray(model(pixels.astype(np.float32) / 127.5 - 1.0, training=False))
+    difference = float(np.abs(open_network(encoder, threads=1)(pixels) - expected).max())
+    if not difference <= TOLERANCE:
+        raise EncoderError(
+            f"The exported encoder differs from Keras by {difference:.2g} (allowed: {TOLERANCE:g}). Run with "
+            "--params=encoder.engine=tensorflow, and please report the versions of tensorflow and onnxruntime."
+        )
+    return difference
+
+
+def _versions(difference: float) -> dict[str, Any]:
+    from importlib.metadata import version
+
+    packages = ("tensorflow", "keras", "tf2onnx", "onnxruntime")
+    return {**{name: version(name) for name in packages}, "difference_from_keras": difference}

@@ -1,0 +1,21 @@
+"""Errors that a person can mend: one message, what failed, where, and what to do about it."""
+
+
+class FruitsError(Exception):
+    """Base of all errors that the command line shows as one message instead of a stack trace."""
+
+
+class InputError(FruitsError):
+    """The images, the output folder or the machine's set-up are not as they must be."""
+
+
+class EncoderError(FruitsError):
+    """The network cannot be built, exported or run with these settings."""
+
+
+class ContractError(FruitsError):
+    """A table does not keep its contract (see `fruits_pipeline.schemas`)."""
+
+
+class QuarantineError(FruitsError):
+    """More images than allowed could not be read. Everything is written before this is raised."""

@@ -1,0 +1,179 @@
+"""What surrounds a run: Spark's settings, checks before anything runs, the clock, the progress bar, the verdict."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kedro.framework.hooks import hook_impl
+
+from fruits_pipeline import spark
+from fruits_pipeline.errors import InputError, QuarantineError
+from fruits_pipeline.parameters import GROUPS
+from fruits_pipeline.progress import FeaturizationProgress
+from fruits_pipeline.run_record import RunRecord, git_commit
+
+if TYPE_CHECKING:
+    from kedro.framework.context import KedroContext
+    from kedro.io import DataCatalog
+    from kedro.pipeline import Pipeline
+    from kedro.pipeline.node import Node
+
+logger = logging.getLogger(__name__)
+
+ROOTS = ("images", "output")
+"""Runtime parameters that are no parameters of a pipeline: the roots of the catalog's paths."""
+
+
+class ProjectHooks:
+    """The project's hooks (https://docs.kedro.org/en/stable/extend/hooks/introduction/)."""
+
+    def __init__(self) -> None:
+        """One instance serves one process; each run has a record of its own."""
+        self._record: RunRecord | None = None
+        self._catalog: DataCatalog | None = None
+        self._progress: FeaturizationProgress | None = None
+        self._env = "base"
+        self._project = Path.cwd()
+
+    @hook_impl
+    def after_context_created(self, context: KedroContext) -> None:
+        """Checks the names of runtime parameters and hands Spark its settings; starts nothing."""
+        self._env = context.env or "base"
+        self._project = context.project_path
+        check_parameter_names(context._runtime_params or {})
+        spark.configure(context.config_loader["spark"])
+
+    @hook_impl
+    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
+        """Finds out before any work whether the run can work at all, and starts the record of the run."""
+        spark.check_java()
+        if "raw_images" in pipeline.inputs():
+            check_images(catalog["raw_images"]._describe()["filepath"])
+        check_output(catalog["featurized_images"]._describe()["filepath"])
+        self._catalog = catalog
+        self._record = RunRecord(
+            run_id=run_params["run_id"],
+            env=self._env,
+            pipelines=tuple(run_params["pipeline_names"] or ["__default__"]),
+            git_commit=git_commit(self._project),
+        )
+        catalog.save("run", self._record)
+
+    @hook_impl
+    def before_dataset_loaded(self, node: Node) -> None:
+        """Starts the node's clock."""
+        if self._record:
+            self._record.begin(node.name)
+
+    @hook_impl
+    def before_dataset_saved(self, dataset_name: str) -> None:
+        """Starts the progress bar when the featurization is about to be evaluated."""
+        if dataset_name == "featurized_images" and self._catalog and FeaturizationProgress.is_wanted():
+            pending = self._catalog.load("pending_images")
+            tracker = pending.sparkSession.sparkContext.statusTracker()
+            self._progress = FeaturizationProgress(pending.count(), tracker)
+            self._progress.start()
+
+    @hook_impl
+    def after_dataset_saved(self, node: Node) -> None:
+        """Stops the node's clock, and the progress bar."""
+        self._stop_progress()
+        if self._record:
+            self._record.lap(node.name)
+
+    @hook_impl
+    def on_pipeline_error(self) -> None:
+        """Clears the terminal of a half-done bar."""
+        self._stop_progress()
+
+    @hook_impl
+    def after_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
+        """Gives the verdict when everything is written.
+
+        Raises:
+            QuarantineError: If too many of the listed images are in quarantine.
+        """
+        if "image_counts" in pipeline.outputs() | pipeline.datasets():
+            counts = catalog.load("image_counts")
+            log_counts(counts)
+            check_quarantine(counts, catalog.load("params:featurization").max_quarantined)
+
+    def _stop_progress(self) -> None:
+        if self._progress:
+            self._progress.stop()
+            self._progress = None
+
+
+def check_parameter_names(given: dict[str, Any]) -> None:
+    """Refuses runtime parameters that nothing reads: a typo must not silently run on the sample.
+
+    Raises:
+        InputError: With the name that was probably meant.
+    """
+    names = [*ROOTS, *GROUPS]
+    for name in set(given) - set(names):
+        meant = get_close_matches(name, names, n=1)
+        hint = f" Did you mean {meant[0]}?" if meant else ""
+        raise InputError(f"--params: there is no parameter {name}.{hint} Known: {', '.join(names)}.")
+
+
+def check_images(folder: str) -> None:
+    """Makes sure that a local images folder is there and can be listed.
+
+    Raises:
+        InputError: If not.
+    """
+    if "://" in folder:
+        return  # Spark says so at the first listing
+    if not os.path.isdir(folder):
+        what = "is a file, not a folder" if os.path.exists(folder) else "does not exist"
+        raise InputError(f"The images folder {folder} {what}. Name another one with --params=images=DIR.")
+    if not os.access(folder, os.R_OK | os.X_OK):
+        raise InputError(f"The images folder {folder} may not be read by this user. Change its permissions.")
+
+
+def check_output(folder: str) -> None:
+    """Makes sure that a local output folder can be written to.
+
+    Raises:
+        InputError: If not.
+    """
+    if "://" in folder:
+        return
+    try:
+        os.makedirs(folder, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"The output folder cannot be written to: {error}. Name another one with --params=output=DIR."
+        ) from error
+
+
+def log_counts(counts: dict[str, int]) -> None:
+    """One line that says what became of the images."""
+    logger.info(
+        "Images listed: %(listed)d = %(featurised)d featurised + %(quarantined)d quarantined + %(unchanged)d unchanged",
+        counts,
+    )
+
+
+def check_quarantine(counts: dict[str, int], limit: float) -> None:
+    """Compares the share of images in quarantine with the limit.
+
+    Raises:
+        QuarantineError: If it is larger.
+    """
+    bad, listed = counts["in_quarantine"], counts["listed"]
+    if bad > limit * listed:
+        raise QuarantineError(
+            f"{bad} of {listed} images ({bad / listed:.1%}) are in quarantine, more than the "
+            f"{limit:.1%} that featurization.max_quarantined allows. All results are written; 08_reporting/"
+            "quarantine.csv lists the images with reasons. Mend or remove them, or accept them with "
+            "--params=featurization.max_quarantined=0.05 (a share)."
+        )

@@ -1,0 +1,183 @@
+"""From the bytes of a file to the pixels that the encoder sees, or to the reason why not.
+
+The preprocessing is that of the original notebook: Pillow, RGB, bicubic resize to 224 × 224. It is fixed by
+`PREPROCESSING`, which is part of every encoder's fingerprint: pixels made in another way are other features.
+"""
+
+import io
+import warnings
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+PREPROCESSING: Final = "pillow-rgb-on-white-exif-bicubic-224/1"
+"""Name and version of what `decode` does; raise the version whenever one pixel may change."""
+
+SIZE: Final = 224
+"""Edge of the square that MobileNetV2 sees, in pixels (keras.applications' default)."""
+
+MAX_PIXELS: Final = 89_478_485
+"""Pillow's own guard against decompression bombs: 1 GiB / 4 bytes / 3 channels (PIL.Image.MAX_IMAGE_PIXELS)."""
+
+REASONS: Final = (
+    "empty",
+    "not_an_image",
+    "truncated",
+    "decode_error",
+    "too_large",
+    "unsupported_mode",
+    "vanished",
+    "unreadable",
+)
+"""Why an image is in quarantine. `vanished` and `unreadable` come from reading, the others from decoding."""
+
+Image.init()  # registers all decoders, so that `_FORMATS` can be told from those that this build lacks
+
+_FORMATS: Final = tuple(
+    name for name in ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF", "JPEG2000") if name in Image.OPEN
+)
+# A whitelist, because Pillow also opens formats that run other programs (EPS starts Ghostscript).
+
+_SIGNATURES: Final = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"RIFF", b"BM", b"II*\x00", b"MM\x00*")
+
+_SIXTEEN_BIT: Final = ("I;16", "I;16L", "I;16B", "I;16N", "I")
+_EIGHT_BIT: Final = ("1", "L", "P", "RGB", "RGBX", "RGBA", "RGBa", "LA", "La", "PA", "CMYK", "YCbCr", "LAB", "HSV")
+
+
+class UnusableImageError(Exception):
+    """This file will never become features, however often it is read.
+
+    Attributes:
+        reason: One of `REASONS`.
+        detail: What the decoder said, on one line.
+        original: What was known of the image before it failed.
+    """
+
+    def __init__(self, reason: str, detail: str, original: "Original | None" = None) -> None:
+        """Keeps the reason code apart from the decoder's words."""
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = " ".join(detail.split())[:500]
+        self.original = original
+
+
+@dataclass(frozen=True)
+class Original:
+    """The image as it was stored: width and height in pixels (before EXIF rotation) and Pillow's mode."""
+
+    width: int
+    height: int
+    mode: str
+
+
+@dataclass(frozen=True)
+class DecodedImage:
+    """What the encoder sees.
+
+    Attributes:
+        pixels: (224, 224, 3) uint8, RGB.
+        original: Size and mode of the stored image.
+    """
+
+    pixels: np.ndarray
+    original: Original
+
+
+def decode(content: bytes, max_pixels: int = MAX_PIXELS) -> DecodedImage:
+    """Decodes one image file into the encoder's input.
+
+    Alpha goes on white, palettes are expanded, 16-bit gray is scaled to 8 bits, EXIF orientation is applied, of an
+    animation the first frame is taken. The extension of the file plays no part.
+
+    Args:
+        content: The bytes of the file.
+        max_pixels: Images with more pixels are refused before they are decoded.
+
+    Returns:
+        (224, 224, 3) uint8 pixels, and the size and mode of the original.
+
+    Raises:
+        UnusableImageError: For every file that is not a whole, supported image; the only error besides MemoryError.
+    """
+    if not content:
+        raise UnusableImageError("empty", "the file has 0 bytes")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow warns of odd metadata; none of it concerns the pixels
+        image = _open(content)
+        original = Original(image.width, image.height, image.mode)
+        if image.width * image.height > max_pixels:
+            raise UnusableImageError(
+                "too_large", f"{image.width} x {image.height} pixels, limit {max_pixels}", original
+            )
+        return DecodedImage(_pixels(image, original), original)
+
+
+def _open(content: bytes) -> Image.Image:
+    """Reads the header only."""
+    try:
+        return Image.open(io.BytesIO(content), formats=_FORMATS)
+    except Image.DecompressionBombError as error:
+        raise UnusableImageError("too_large", str(error)) from error
+    except UnidentifiedImageError as error:
+        raise UnusableImageError(*_unidentified(content)) from error
+    except MemoryError:
+        raise
+    except Exception as error:  # decoders raise whatever they like on wild bytes (struct.error, KeyError, …)
+        raise UnusableImageError("decode_error", f"{type(error).__name__}: {error}") from error
+
+
+def _unidentified(content: bytes) -> tuple[str, str]:
+    """Tells a cut image from something that never was one, by its first bytes."""
+    if content.startswith(_SIGNATURES) or content[4:12] == b"ftypavif":
+        return "truncated", f"an image signature, but no readable header in {len(content)} bytes"
+    return "not_an_image", f"no image signature in the first of {len(content)} bytes: {content[:16]!r}"
+
+
+def _pixels(image: Image.Image, original: Original) -> np.ndarray:
+    """Decodes and resizes; every failure has a reason."""
+    try:
+        image.load()
+        rgb = _to_rgb(_upright(image))
+        return np.asarray(rgb.resize((SIZE, SIZE), Image.Resampling.BICUBIC))
+    except (UnusableImageError, MemoryError):
+        raise
+    except Exception as error:
+        reason = "truncated" if "truncated" in str(error).lower() else "decode_error"
+        raise UnusableImageError(reason, f"{type(error).__name__}: {error}", original) from error
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Applies EXIF orientation; unreadable EXIF data is no reason to lose a good picture."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except MemoryError:
+        raise
+    except Exception:
+        return image
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """Converts any supported mode to RGB."""
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
+    if image.mode in _SIXTEEN_BIT:
+        return _from_sixteen_bits(image).convert("RGB")
+    if image.mode not in _EIGHT_BIT:
+        original = Original(image.width, image.height, image.mode)
+        raise UnusableImageError("unsupported_mode", f"Pillow mode {image.mode}", original)
+    return _on_white(image) if image.has_transparency_data else image.convert("RGB")
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    """Composites a transparent image over white, the background of Fruits-360."""
+    rgba = image.convert("RGBA")
+    white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
+    return Image.alpha_composite(white, rgba).convert("RGB")
+
+
+def _from_sixteen_bits(image: Image.Image) -> Image.Image:
+    """Scales 0 … 65535 to 0 … 255. Pillow's own conversion clips at 255 and gives a white picture."""
+    values = np.clip(np.asarray(image), 0, 65535).astype(np.float32)
+    return Image.fromarray(np.rint(values / 257).astype(np.uint8))

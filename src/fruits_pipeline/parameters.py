@@ -1,0 +1,115 @@
+"""The typed parameters: one frozen model per pipeline, validated by Kedro before any node runs.
+
+Kedro finds these models through the type hints of the nodes. The values stand in
+`conf/base/parameters_<pipeline>.yml`, and `kedro run --params=pca.variance=0.9` overrides them.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from fruits_pipeline.images import MAX_PIXELS
+
+N_FEATURES = 1280
+"""Length of MobileNetV2's pooled last activation, for every alpha ≤ 1 (Sandler et al. 2018, table 2)."""
+
+GROUPS = ("ingestion", "labeling", "encoder", "featurization", "scaling", "pca", "reporting")
+"""Top-level names of the parameters."""
+
+
+class _Parameters(BaseModel):
+    """Frozen, and strict about names: a misspelt parameter is an error, not a silent default."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _lower_without_dot(extensions: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(extension.lower().lstrip(".") for extension in extensions)
+
+
+class IngestionParameters(_Parameters):
+    """Which files count as images.
+
+    Attributes:
+        extensions: File name extensions, compared without regard to case.
+    """
+
+    extensions: Annotated[tuple[str, ...], AfterValidator(_lower_without_dot)] = Field(min_length=1)
+
+
+class LabelingParameters(_Parameters):
+    """Where the label of an image stands.
+
+    Attributes:
+        folder_level: 1 for the folder that holds the file, 2 for the folder above it, and so on.
+    """
+
+    folder_level: int = Field(ge=1, le=32)
+
+
+class EncoderParameters(_Parameters):
+    """The network that turns an image into features.
+
+    Attributes:
+        name: Architecture; MobileNetV2 is the only one so far.
+        alpha: Width multiplier. Above 1.0 MobileNetV2 has more than 1280 features, so 1.0 is the largest.
+        weights: `bundled`, `imagenet`, `random:<seed>`, or the path of a Keras weights file (local or s3://).
+        engine: `onnx` (fast; workers need no TensorFlow) or `tensorflow` (the reference).
+    """
+
+    name: Literal["MobileNetV2"]
+    alpha: float = Field(gt=0, le=1)
+    weights: str = Field(min_length=1)
+    engine: Literal["onnx", "tensorflow"]
+
+
+class FeaturizationParameters(_Parameters):
+    """How images are read and sent through the encoder.
+
+    Attributes:
+        batch_size: Images per call of the network.
+        images_per_task: Upper bound of images in one Spark task; smaller means finer progress and retries.
+        read_ahead: Files read in advance by each worker from remote storage, to hide its latency.
+        max_pixels: Larger images (width × height) are quarantined as `too_large`.
+        max_quarantined: Share of the listed images (0 … 1) that may be in quarantine before a run fails.
+        refresh: Featurise all images again, also those that are done.
+    """
+
+    batch_size: int = Field(ge=1, le=256)
+    images_per_task: int = Field(ge=1)
+    read_ahead: int = Field(ge=0, le=256)
+    max_pixels: int = Field(ge=1, le=4 * MAX_PIXELS)
+    max_quarantined: float = Field(ge=0, le=1)
+    refresh: bool
+
+
+class ScalingParameters(_Parameters):
+    """How the moments are summed.
+
+    Attributes:
+        block_rows: Rows per matrix product; bounds a worker's memory (1024 rows are 10 MB).
+    """
+
+    block_rows: int = Field(ge=1, le=65536)
+
+
+class PcaParameters(_Parameters):
+    """How many components are kept.
+
+    Attributes:
+        variance: Share of the variance that the components must reach, 0 < variance ≤ 1.
+        n_components: Keep exactly this many instead; null to go by `variance`.
+    """
+
+    variance: float = Field(gt=0, le=1)
+    n_components: int | None = Field(default=None, ge=1, le=N_FEATURES)
+
+
+class ReportingParameters(_Parameters):
+    """What the figures show.
+
+    Attributes:
+        scatter_points: Images drawn at most in the scatter of the first two components.
+    """
+
+    scatter_points: int = Field(ge=1, le=100_000)

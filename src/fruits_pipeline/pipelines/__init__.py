@@ -1,0 +1,1 @@
+"""The pipelines: ingestion, labeling, featurization, scaling, pca, reporting."""

@@ -1,0 +1,189 @@
+"""1280 features for each new image, or the reason why not."""
+
+import logging
+import math
+from collections.abc import Iterator
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from fruits_pipeline.datasets.encoders import ExportedEncoder
+from fruits_pipeline.encoders.card import Encoder, EncoderWeights, is_same_encoder
+from fruits_pipeline.errors import ContractError
+from fruits_pipeline.parameters import EncoderParameters, FeaturizationParameters
+from fruits_pipeline.pipelines.featurization.worker import FeaturizeTask
+from fruits_pipeline.run_record import RunRecord
+from fruits_pipeline.schemas import struct_type
+
+logger = logging.getLogger(__name__)
+
+IDENTITY = ["path", "length", "modification_time"]
+"""What makes two listings the same image: a file that was replaced has another size or time."""
+
+
+def prepare_encoder(
+    parameters: EncoderParameters, weights: EncoderWeights, exported: list[ExportedEncoder]
+) -> Encoder:
+    """Takes the encoder that was exported earlier, or exports it now (the only step that needs TensorFlow).
+
+    Args:
+        parameters: Which network.
+        weights: The weights that the parameters name.
+        exported: All encoders exported so far.
+
+    Returns:
+        The encoder.
+
+    Raises:
+        EncoderError: If it must be exported and cannot be.
+    """
+    known = [candidate for candidate in exported if is_same_encoder(candidate.card, parameters, weights)]
+    if known:
+        encoder = known[0].load()
+    else:
+        from fruits_pipeline.encoders.export import export_encoder
+
+        encoder = export_encoder(parameters, weights)
+    logger.info("Encoder: %s", encoder.card.summary)
+    return encoder
+
+
+def select_pending(
+    labeled_images: DataFrame, committed_images: DataFrame, encoder: Encoder, parameters: FeaturizationParameters
+) -> DataFrame:
+    """Selects the images that this encoder has not seen.
+
+    Args:
+        labeled_images: All images that are there now.
+        committed_images: All rows of all earlier runs, of any encoder.
+        encoder: The encoder of this run.
+        parameters: `refresh` selects all images.
+
+    Returns:
+        The rows of `labeled_images` that are new, were replaced, or were never done by this encoder.
+    """
+    if parameters.refresh:
+        return labeled_images
+    done = committed_images.where(F.col("encoder") == encoder.card.fingerprint).select(IDENTITY)
+    return labeled_images.join(done, IDENTITY, "left_anti").select(labeled_images.columns)
+
+
+def featurize_images(
+    pending_images: DataFrame, encoder: Encoder, parameters: FeaturizationParameters, run: RunRecord
+) -> Iterator[DataFrame]:
+    """Runs every pending image through the encoder, once, when the result is written.
+
+    Args:
+        pending_images: Images to do.
+        encoder: Broadcast to the workers.
+        parameters: Sizes of batches and tasks, and the limit of pixels.
+        run: Gives the id of the batch.
+
+    Yields:
+        One batch of `featurized_images`, not yet evaluated; nothing if nothing is pending.
+    """
+    n_images = pending_images.count()
+    logger.info("Images to featurise: %d", n_images)
+    if n_images == 0:
+        return
+    context = pending_images.sparkSession.sparkContext
+    task = FeaturizeTask(
+        card=encoder.card,
+        payload=context.broadcast(encoder.payload),
+        parameters=parameters,
+        run_id=run.run_id,
+        threads=int(context.getConf().get("spark.task.cpus", "1")),
+    )
+    n_tasks = count_tasks(n_images, parameters.images_per_task, context.defaultParallelism)
+    yield pending_images.repartition(n_tasks).mapInArrow(task, struct_type("featurized_images"))
+
+
+def count_tasks(n_images: int, images_per_task: int, n_cores: int) -> int:
+    """How many tasks share the images: at most `images_per_task` each, and a whole number of rounds for all cores.
+
+    Example:
+        >>> count_tasks(1000, 128, 2), count_tasks(3, 128, 4)
+        (8, 3)
+    """
+    rounds = math.ceil(n_images / (images_per_task * n_cores))
+    return min(n_images, rounds * n_cores)
+
+
+def account_for_images(
+    labeled_images: DataFrame, featurized_images: DataFrame, encoder: Encoder, run: RunRecord
+) -> DataFrame:
+    """Says of every listed image what became of it, and which batch holds its current row.
+
+    Args:
+        labeled_images: All images that are there now.
+        featurized_images: All committed batches, this run's included.
+        encoder: Only rows made by this encoder count.
+        run: Rows of this run are `featurised` or `quarantined`, rows of earlier runs are `unchanged`.
+
+    Returns:
+        `image_status`: one row per listed image. An image without a row in any batch gets the status `lost`, which
+        the table's contract refuses.
+    """
+    rows = featurized_images.where(F.col("encoder") == encoder.card.fingerprint)
+    latest = rows.groupBy(IDENTITY).agg(F.max(F.struct("run_id", "reason", "detail")).alias("row"))
+    status = (
+        F.when(F.col("row").isNull(), "lost")
+        .when(F.col("row.run_id") != run.run_id, "unchanged")
+        .when(F.col("row.reason").isNull(), "featurised")
+        .otherwise("quarantined")
+    )
+    return labeled_images.join(latest, IDENTITY, "left").select(
+        *labeled_images.columns,
+        status.alias("status"),
+        "row.reason",
+        "row.detail",
+        F.lit(encoder.card.fingerprint).alias("encoder"),
+        "row.run_id",
+    )
+
+
+def count_images(image_index: DataFrame, image_status: DataFrame) -> dict[str, int]:
+    """Counts the images and asserts that none is missing: listed = featurised + quarantined + unchanged.
+
+    Args:
+        image_index: What was listed, before anything else was done.
+        image_status: What became of it.
+
+    Returns:
+        `listed`, `featurised`, `quarantined`, `unchanged` in this run; `in_quarantine`, how many of all listed images
+        have no features; `with_features`, how many have.
+
+    Raises:
+        ContractError: If the numbers do not add up, or a path occurs twice.
+    """
+    totals = image_status.agg(
+        *[F.count_if(F.col("status") == status).alias(status) for status in ("featurised", "quarantined", "unchanged")],
+        F.count_if(F.col("reason").isNotNull()).alias("in_quarantine"),
+        F.count_if(F.col("reason").isNull()).alias("with_features"),
+        F.count_distinct("path").alias("paths"),
+    ).first()
+    counts = {"listed": image_index.count(), **(totals.asDict() if totals else {})}
+    paths = counts.pop("paths")
+    accounted = counts["featurised"] + counts["quarantined"] + counts["unchanged"]
+    if not counts["listed"] == accounted == paths:
+        raise ContractError(
+            f"Images listed: {counts['listed']}, accounted for: {accounted} with {paths} different paths ({counts}). "
+            "Images were lost or doubled; run again with --params=featurization.refresh=true and report this."
+        )
+    return counts
+
+
+def select_current_features(featurized_images: DataFrame, image_status: DataFrame) -> DataFrame:
+    """The features of the images that are there now, by the current encoder.
+
+    Args:
+        featurized_images: All committed batches: also of images that were removed or replaced, and other encoders.
+        image_status: Which batch holds the current row of each listed image.
+
+    Returns:
+        `path`, `label`, `features`.
+    """
+    current = image_status.where(F.col("reason").isNull()).select("path", "run_id", "encoder", "label")
+    rows = featurized_images.where(F.col("features").isNotNull()).select("path", "run_id", "encoder", "features")
+    joined = rows.join(F.broadcast(current), ["path", "run_id", "encoder"])
+    return joined.select("path", "label", "features")

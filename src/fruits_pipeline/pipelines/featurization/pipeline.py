@@ -1,0 +1,44 @@
+"""Wiring of the featurization pipeline."""
+
+from kedro.pipeline import Node, Pipeline
+
+from fruits_pipeline.pipelines.featurization import nodes
+
+
+def create_pipeline() -> Pipeline:
+    """Labeled images to a new batch of features, and the account of every image."""
+    return Pipeline(
+        [
+            Node(
+                nodes.prepare_encoder,
+                inputs=["params:encoder", "encoder_weights", "exported_encoders"],
+                outputs="encoder",
+                name="prepare_encoder",
+            ),
+            Node(
+                nodes.select_pending,
+                inputs=["labeled_images", "committed_images", "encoder", "params:featurization"],
+                outputs="pending_images",
+                name="select_pending",
+            ),
+            Node(
+                nodes.featurize_images,
+                inputs=["pending_images", "encoder", "params:featurization", "run"],
+                outputs="featurized_images",
+                name="featurize_images",
+            ),
+            Node(
+                nodes.account_for_images,
+                inputs=["labeled_images", "featurized_images", "encoder", "run"],
+                outputs="image_status",
+                name="account_for_images",
+            ),
+            Node(
+                nodes.count_images,
+                inputs=["image_index", "image_status"],
+                outputs="image_counts",
+                name="count_images",
+            ),
+        ],
+        tags="featurization",
+    )

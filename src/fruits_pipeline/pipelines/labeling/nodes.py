@@ -1,0 +1,34 @@
+"""Which fruit each image shows."""
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from fruits_pipeline.errors import InputError
+from fruits_pipeline.parameters import LabelingParameters
+
+
+def label_images(image_index: DataFrame, parameters: LabelingParameters) -> DataFrame:
+    """Labels each image with the name of its folder.
+
+    Args:
+        image_index: `path`, `length`, `modification_time`.
+        parameters: Which of the folders above the file names the fruit.
+
+    Returns:
+        The index and `label`.
+
+    Raises:
+        InputError: If there are no images at all.
+    """
+    if image_index.isEmpty():
+        raise InputError(
+            "No images found: there is no jpg, jpeg or png file below the images folder. Expected "
+            "<images>/**/<label>/<file>; name another folder with --params=images=DIR, or other extensions with "
+            "--params=ingestion.extensions=[jpg,webp]."
+        )
+    return image_index.withColumn("label", label_of(F.col("path"), parameters.folder_level))
+
+
+def label_of(path: Column, folder_level: int = 1) -> Column:
+    """Name of the folder `folder_level` levels above the file; null if the path is not that deep."""
+    return F.try_element_at(F.split(path, "/"), F.lit(-1 - folder_level))

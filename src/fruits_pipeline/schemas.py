@@ -1,0 +1,125 @@
+"""The contracts of the tables: columns, types and the rules of their rows.
+
+`conf/base/catalog.yml` names a contract under `validator:`; Kedro applies it whenever the table is saved. Columns are
+checked at once. Rows are checked inside the very job that writes them, so that a contract costs no second pass over
+the data and a broken row stops the write.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from fruits_pipeline.errors import ContractError
+from fruits_pipeline.images import REASONS
+from fruits_pipeline.parameters import N_FEATURES
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+_INDEX: Final = {"path": "string", "length": "bigint", "modification_time": "timestamp"}
+_LABELED: Final = {**_INDEX, "label": "string"}
+_REASONS_SQL: Final = ", ".join(f"'{reason}'" for reason in REASONS)
+_KNOWN_FILE: Final = {"length is known": "length >= 0", "modification time is known": "modification_time is not null"}
+_HAS_LABEL: Final = {"label is the name of a folder": "label is not null and label != ''"}
+
+COLUMNS: Final[dict[str, dict[str, str]]] = {
+    "image_index": _INDEX,
+    "labeled_images": _LABELED,
+    "pending_images": _LABELED,
+    "featurized_images": {
+        **_LABELED,
+        "sha256": "string",
+        "width": "int",
+        "height": "int",
+        "mode": "string",
+        "features": "array<float>",
+        "reason": "string",
+        "detail": "string",
+        "encoder": "string",
+        "run_id": "string",
+    },
+    "image_status": {
+        **_LABELED,
+        "status": "string",
+        "reason": "string",
+        "detail": "string",
+        "encoder": "string",
+        "run_id": "string",
+    },
+    "reduced_features": {"path": "string", "label": "string", "pca_features": "array<double>"},
+}
+"""Column names and Spark types of every table, in order."""
+
+RULES: Final[dict[str, dict[str, str]]] = {
+    "image_index": _KNOWN_FILE,
+    "labeled_images": {**_KNOWN_FILE, **_HAS_LABEL},
+    "pending_images": {**_KNOWN_FILE, **_HAS_LABEL},
+    "featurized_images": {
+        **_HAS_LABEL,
+        "either features or a reason": "(features is null) != (reason is null)",
+        "reason is a known code": f"reason is null or reason in ({_REASONS_SQL})",
+        f"{N_FEATURES} features": f"features is null or size(features) = {N_FEATURES}",
+        # array_min/array_max order NaN above every number, so NaN and infinity break the upper bound too.
+        "features are finite and within ReLU6's 0 ... 6": (
+            "features is null or (array_min(features) >= 0 and array_max(features) <= 6)"
+        ),
+        "sha256 where bytes were read": "reason in ('vanished', 'unreadable') or length(sha256) = 64",
+        "encoder and run are named": "length(encoder) = 16 and run_id is not null",
+    },
+    "image_status": {"status is known": "status in ('featurised', 'quarantined', 'unchanged')"},
+    "reduced_features": {
+        **_HAS_LABEL,
+        "pca_features are finite": "forall(pca_features, x -> not isnan(x) and abs(x) < double('inf'))",
+    },
+}
+"""What must be true of every row, as Spark SQL: name of the rule → condition."""
+
+
+@dataclass(frozen=True)
+class TableContract:
+    """The contract of one table, as a Kedro dataset validator.
+
+    Attributes:
+        table: A key of `COLUMNS`.
+    """
+
+    table: str
+
+    def validate(self, data: DataFrame) -> DataFrame:
+        """Checks the columns now and the rows when they are written.
+
+        Args:
+            data: The table to be saved.
+
+        Returns:
+            The same rows; the plan also tests each one and fails with the name of the rule and the path.
+
+        Raises:
+            ContractError: If columns are missing, unexpected or of another type.
+        """
+        self._check_columns(dict(data.dtypes))
+        return data.select(*COLUMNS[self.table]).withColumn("path", self._guarded_path())
+
+    def _check_columns(self, found: dict[str, str]) -> None:
+        expected = COLUMNS[self.table]
+        if found == expected:
+            return
+        wrong = {name: kind for name, kind in found.items() if expected.get(name) != kind}
+        missing = {name: kind for name, kind in expected.items() if found.get(name) != kind}
+        raise ContractError(f"Table {self.table}: expected columns {missing}, found {wrong} instead.")
+
+    def _guarded_path(self) -> Column:
+        """The path column, or Spark's error where a rule is broken."""
+        from pyspark.sql import functions as F
+
+        path = F.when(F.col("path").isNull(), F.raise_error(F.lit(f"table {self.table}: path is null")))
+        for rule, condition in RULES[self.table].items():
+            message = F.concat(F.lit(f"table {self.table}: not true that {rule}: "), F.col("path"))
+            path = path.when(~F.coalesce(F.expr(condition), F.lit(False)), F.raise_error(message))
+        return path.otherwise(F.col("path")).cast("string")
+
+
+def struct_type(table: str) -> Any:
+    """The table's Spark schema, for tables that do not exist yet."""
+    return ", ".join(f"`{name}` {kind}" for name, kind in COLUMNS[table].items())

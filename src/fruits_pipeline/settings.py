@@ -1,0 +1,14 @@
+"""Project settings, read by Kedro (https://docs.kedro.org/en/stable/configure/configuration_basics/)."""
+
+from fruits_pipeline.hooks import ProjectHooks
+
+HOOKS = (ProjectHooks(),)
+
+# No telemetry; .telemetry says the same to Kedro's command line.
+DISABLE_HOOKS_FOR_PLUGINS = ("kedro-telemetry",)
+
+CONFIG_LOADER_ARGS = {
+    "base_env": "base",
+    "default_run_env": "local",
+    "config_patterns": {"spark": ["spark*", "spark*/**"]},
+}

@@ -1,0 +1,112 @@
+"""Reading image bytes in the workers, from the local disk or from S3, ahead of the network that uses them.
+
+Spark only lists the images. Reading them here, some files ahead, hides the tens of milliseconds that every GET of an
+object store takes; Spark's own `binaryFile` reads one object after another.
+"""
+
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from fruits_pipeline.images import UnusableImageError
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """The outcome of reading one file: its bytes, or why there are none."""
+
+    path: str
+    content: bytes = b""
+    problem: UnusableImageError | None = None
+
+
+def read_files(paths: Iterable[str], read_ahead: int) -> Iterator[ImageFile]:
+    """Reads files in order, remote ones `read_ahead` at a time in the background.
+
+    Args:
+        paths: Paths as Spark lists them: `file:/…`, `s3a://…`, `s3://…`, or a plain local path.
+        read_ahead: How many remote files may be in flight; 0 reads each one when it is asked for.
+
+    Yields:
+        One `ImageFile` per path, in the order of the paths.
+
+    Raises:
+        OSError: When a read fails for a cause that may pass (network, throttling, credentials): Spark repeats the
+            task, and no image is quarantined for it.
+    """
+    paths = iter(paths)
+    first = next(paths, None)
+    if first is None:
+        return
+    paths = itertools.chain([first], paths)
+    if read_ahead == 0 or _is_local(first):  # a local read takes less time than handing it to a thread
+        yield from map(read_file, paths)
+    else:
+        yield from _in_background(read_file, paths, read_ahead)
+
+
+def _in_background(read: Callable[[str], ImageFile], paths: Iterator[str], depth: int) -> Iterator[ImageFile]:
+    with ThreadPoolExecutor(max_workers=depth, thread_name_prefix="read-ahead") as pool:
+        window: deque[Future[ImageFile]] = deque(
+            pool.submit(read, path) for path in itertools.islice(paths, depth)
+        )
+        while window:
+            done = window.popleft().result()
+            window.extend(pool.submit(read, path) for path in itertools.islice(paths, 1))
+            yield done
+
+
+def read_file(path: str) -> ImageFile:
+    """Reads one file whole.
+
+    Args:
+        path: As for `read_files`.
+
+    Returns:
+        The bytes; or a problem `vanished` (gone since it was listed) or `unreadable` (a local file without read
+        permission: trying again cannot help).
+
+    Raises:
+        OSError: As for `read_files`.
+    """
+    try:
+        return ImageFile(path, _read_local(path) if _is_local(path) else _read_remote(path))
+    except FileNotFoundError as error:
+        return ImageFile(path, problem=UnusableImageError("vanished", f"gone since it was listed: {error}"))
+    except PermissionError as error:
+        if not _is_local(path):
+            raise  # on S3 this is about roles and policies, not about one picture
+        return ImageFile(path, problem=UnusableImageError("unreadable", str(error)))
+
+
+def _is_local(path: str) -> bool:
+    return path.startswith("file:") or "://" not in path
+
+
+def local_path(path: str) -> Path:
+    """Turns Spark's `file:/a b/c.jpg` into a local path; Spark does not percent-encode, so nothing is decoded."""
+    plain = path.removeprefix("file:")
+    return Path("/" + plain.lstrip("/")) if path.startswith("file:") else Path(plain)
+
+
+def _read_local(path: str) -> bytes:
+    return local_path(path).read_bytes()
+
+
+def _read_remote(path: str) -> bytes:
+    scheme, _, rest = path.partition("://")
+    content: bytes = _filesystem("s3" if scheme in ("s3a", "s3n") else scheme).cat_file(rest)
+    return content
+
+
+@cache
+def _filesystem(protocol: str) -> Any:
+    """One client per worker process; imported here because local runs need no S3 client."""
+    import fsspec
+
+    return fsspec.filesystem(protocol, use_listings_cache=False)
