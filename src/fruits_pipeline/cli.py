@@ -8,11 +8,16 @@ from typing import Any
 
 import click
 from kedro.framework.cli.project import run as kedro_run
-from kedro.framework.cli.utils import KedroCliError
 
-from fruits_pipeline.failures import Interrupted, explain
+from fruits_pipeline.failures import explain, told_once
 
 WEIGHT_NAMES = ("bundled", "imagenet")
+
+
+class Interrupted(click.ClickException):
+    """Ctrl-C."""
+
+    exit_code = 130  # as shells have it: 128 + SIGINT
 
 
 @click.group(name="fruits_pipeline")
@@ -24,18 +29,17 @@ def run_pipeline(**options: Any) -> Any:
     """Runs Kedro's run command; see `kedro run --help`.
 
     Raises:
-        KedroCliError: For every failure that a person can mend, with what failed and how to mend it.
+        ClickException: For every failure that a person can mend, with what failed and how to mend it.
     """
     options["params"] = with_absolute_paths(options["params"], Path.cwd())
     try:
-        return kedro_run.callback(**options)  # type: ignore[misc]
+        with told_once():
+            return kedro_run.callback(**options)  # type: ignore[misc]
     except (Exception, KeyboardInterrupt) as error:
         message = explain(error)
         if message is None or os.environ.get("FRUITS_TRACEBACK"):
             raise
-        failure = KedroCliError(message)
-        failure.exit_code = 130 if isinstance(error, Interrupted | KeyboardInterrupt) else 1
-        raise failure from None
+        raise (Interrupted(message) if isinstance(error, KeyboardInterrupt) else click.ClickException(message)) from None
 
 
 cli.add_command(
@@ -53,7 +57,9 @@ def with_absolute_paths(params: dict[str, Any], folder: Path) -> dict[str, Any]:
     Returns:
         The parameters with `images`, `output` and a path in `encoder.weights` made absolute.
     """
-    changed = {name: _absolute(value, folder) if name in ("images", "output") else value for name, value in params.items()}
+    changed = {
+        name: _absolute(value, folder) if name in ("images", "output") else value for name, value in params.items()
+    }
     encoder = params.get("encoder")
     if isinstance(encoder, dict) and "weights" in encoder:
         weights = str(encoder["weights"])
@@ -65,5 +71,3 @@ def with_absolute_paths(params: dict[str, Any], folder: Path) -> dict[str, Any]:
 def _absolute(path: Any, folder: Path) -> str:
     text = str(path)
     return text if "://" in text else os.path.abspath(folder / Path(text).expanduser())
-
-

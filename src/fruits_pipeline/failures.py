@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 from kedro.io import DatasetError
 from kedro.validation.exceptions import ParameterValidationError
@@ -27,13 +29,29 @@ _KNOWN_TO_SPARK = (
         r"USER_RAISED_EXCEPTION\S* (?P<what>table [^\n]+)",
         "A contract is broken: {what}. Nothing of this table was committed.",
     ),
-    (r"OutOfMemoryError|Cannot allocate memory", "Spark ran out of memory: raise spark.driver.memory in conf/base/spark.yml."),
+    (
+        r"OutOfMemoryError|Cannot allocate memory",
+        "Spark ran out of memory: raise spark.driver.memory in conf/base/spark.yml.",
+    ),
     (r"Permission denied|AccessDenied", "A folder may not be read or written: check its permissions."),
 )
 
 
-class Interrupted(Exception):
-    """The run was stopped from outside."""
+@contextmanager
+def told_once() -> Iterator[None]:
+    """Keeps Kedro from logging a failure that the command line is about to explain."""
+    loggers = [logging.getLogger(name) for name in ("kedro.pipeline.node", "kedro.validation.parameter_validator")]
+    for logger in loggers:
+        logger.addFilter(_is_no_error)
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeFilter(_is_no_error)
+
+
+def _is_no_error(record: logging.LogRecord) -> bool:
+    return record.levelno < logging.ERROR
 
 
 def explain(error: BaseException) -> str | None:
@@ -67,9 +85,19 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _parameters(message: str) -> str:
-    """Pydantic's words without its links."""
-    lines = [line for line in message.splitlines() if "errors.pydantic.dev" not in line]
-    return "\n".join(lines) + "\nSee conf/base/parameters_<pipeline>.yml for all parameters and their meaning."
+    """Pydantic's findings as `group.field: what is wrong (given: value)`, one a line."""
+    group, field, findings = "", "", []
+    for line in message.splitlines():
+        named = re.search(r"for parameter '([^']+)'", line)
+        finding = re.match(r"  (\S.*?)(?: \[type=.*?input_value=(.*), input_type=.*)?$", line)
+        if named:
+            group = named[1]
+        elif re.fullmatch(r"\w[\w.]*", line):
+            field = line
+        elif finding:
+            findings.append(f"{group}.{field}: {finding[1]} (given: {finding[2]})")
+    where = "conf/base/parameters_<pipeline>.yml lists all parameters with their meaning."
+    return "\n".join(["Parameters out of range or unknown:", *(findings or [message]), where])
 
 
 def _from_spark(chain: list[BaseException]) -> str | None:

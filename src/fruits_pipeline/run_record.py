@@ -110,7 +110,7 @@ def spark_versions() -> dict[str, str]:
     if session is None:
         return {}
     java = session._jvm.System.getProperty("java.version")  # type: ignore[union-attr]
-    return {"spark": session.version, "java": str(java), "master": session.sparkContext.master}
+    return {"spark": session.version, "java": str(java), "master": str(session.sparkContext.master)}
 
 
 def peak_memory() -> dict[str, int]:

@@ -24,6 +24,7 @@ _KNOWN_FILE: Final = {"length is known": "length >= 0", "modification time is kn
 _HAS_LABEL: Final = {"label is the name of a folder": "label is not null and label != ''"}
 
 COLUMNS: Final[dict[str, dict[str, str]]] = {
+    "raw_images": {**_INDEX, "hidden": "boolean"},
     "image_index": _INDEX,
     "labeled_images": _LABELED,
     "pending_images": _LABELED,

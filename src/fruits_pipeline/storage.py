@@ -52,9 +52,7 @@ def read_files(paths: Iterable[str], read_ahead: int) -> Iterator[ImageFile]:
 
 def _in_background(read: Callable[[str], ImageFile], paths: Iterator[str], depth: int) -> Iterator[ImageFile]:
     with ThreadPoolExecutor(max_workers=depth, thread_name_prefix="read-ahead") as pool:
-        window: deque[Future[ImageFile]] = deque(
-            pool.submit(read, path) for path in itertools.islice(paths, depth)
-        )
+        window: deque[Future[ImageFile]] = deque(pool.submit(read, path) for path in itertools.islice(paths, depth))
         while window:
             done = window.popleft().result()
             window.extend(pool.submit(read, path) for path in itertools.islice(paths, 1))

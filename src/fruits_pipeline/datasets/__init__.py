@@ -2,5 +2,12 @@
 
 from fruits_pipeline.datasets.committed_batches import CommittedBatchesDataset
 from fruits_pipeline.datasets.encoders import EncoderDataset, EncoderWeightsDataset, ExportedEncodersDataset
+from fruits_pipeline.datasets.image_folder import ImageFolderDataset
 
-__all__ = ["CommittedBatchesDataset", "EncoderDataset", "EncoderWeightsDataset", "ExportedEncodersDataset"]
+__all__ = [
+    "CommittedBatchesDataset",
+    "EncoderDataset",
+    "EncoderWeightsDataset",
+    "ExportedEncodersDataset",
+    "ImageFolderDataset",
+]

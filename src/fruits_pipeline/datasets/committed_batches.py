@@ -70,9 +70,12 @@ class CommittedBatchesDataset(AbstractDataset[Any, Any]):
 
         spark = get_spark_with_remote_support()
         folders = [self._spark_path(batch) for batch in self.committed_batches()]
-        if not folders:
-            return spark.createDataFrame([], struct_type(self._table))
-        return spark.read.schema(struct_type(self._table)).option("__globPaths__", "false").parquet(*folders)
+        if folders:
+            reader = spark.read.schema(struct_type(self._table)).option("__globPaths__", "false")
+            rows: DataFrame = reader.parquet(*folders)
+        else:
+            rows = spark.createDataFrame([], struct_type(self._table))
+        return rows
 
     def save(self, data: DataFrame) -> None:
         """Writes one batch, named after the run.
@@ -97,7 +100,9 @@ class CommittedBatchesDataset(AbstractDataset[Any, Any]):
         fs = self._filesystem()
         if not fs.isdir(self._path):
             return []
-        folders = [entry["name"].rstrip("/") for entry in fs.ls(self._path, detail=True) if entry["type"] == "directory"]
+        folders = [
+            entry["name"].rstrip("/") for entry in fs.ls(self._path, detail=True) if entry["type"] == "directory"
+        ]
         names = [folder.rsplit("/", 1)[-1] for folder in folders if fs.exists(f"{folder}/{COMMITTED}")]
         return sorted(name for name in names if name.startswith("batch="))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -118,7 +119,7 @@ class ExportedEncodersDataset(AbstractDataset[None, list[ExportedEncoder]]):
     def load(self) -> list[ExportedEncoder]:
         """Reads the cards; a payload is read when it is asked for."""
         folder = _EncoderFolder(self._filepath)
-        return [ExportedEncoder(card, lambda card=card: folder.encoder(card)) for card in folder.cards()]
+        return [ExportedEncoder(card, functools.partial(folder.encoder, card)) for card in folder.cards()]
 
     def save(self, data: None) -> None:
         """Encoders are saved through `EncoderDataset`.

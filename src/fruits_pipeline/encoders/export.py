@@ -1,6 +1,7 @@
 """Makes a portable encoder of a Keras network: ONNX with the input scaling folded in, or bare weights."""
 
 import logging
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -35,15 +36,9 @@ def export_encoder(parameters: EncoderParameters, weights: EncoderWeights) -> En
     logger.info("Exporting the encoder: %s alpha %g, weights %s", parameters.name, parameters.alpha, weights.spec)
     model, weights, sha256 = build_network(parameters, weights)
     payload = _to_onnx(model) if parameters.engine == "onnx" else _to_safetensors(model)
-    identity = {
-        "name": parameters.name,
-        "alpha": parameters.alpha,
-        "engine": parameters.engine,
-        "weights": weights.spec,
-        "weights_sha256": sha256,
-    }
-    difference = _difference(model, Encoder(EncoderCard(**identity), payload))
-    return Encoder(EncoderCard(**identity, exported_with=_versions(difference)), payload)
+    card = EncoderCard(parameters.name, parameters.alpha, parameters.engine, weights.spec, sha256)
+    difference = _difference(model, Encoder(card, payload))
+    return Encoder(replace(card, exported_with=_versions(difference)), payload)
 
 
 def _to_onnx(model: Any) -> bytes:
@@ -54,11 +49,12 @@ def _to_onnx(model: Any) -> bytes:
     for name in ("tf2onnx", "tensorflow"):
         logging.getLogger(name).setLevel(logging.ERROR)
 
-    @tf.function(input_signature=[tf.TensorSpec((None, *INPUT_SHAPE), tf.uint8, name="pixels")])
     def encode(pixels: Any) -> Any:
         return tf.identity(model(tf.cast(pixels, tf.float32) / 127.5 - 1.0, training=False), name="features")
 
-    proto, _ = tf2onnx.convert.from_function(encode, input_signature=encode.input_signature, opset=OPSET)
+    signature = [tf.TensorSpec((None, *INPUT_SHAPE), tf.uint8, name="pixels")]
+    function = tf.function(encode, input_signature=signature)
+    proto, _ = tf2onnx.convert.from_function(function, input_signature=signature, opset=OPSET)
     return bytes(proto.SerializeToString())
 
 

@@ -21,9 +21,7 @@ IDENTITY = ["path", "length", "modification_time"]
 """What makes two listings the same image: a file that was replaced has another size or time."""
 
 
-def prepare_encoder(
-    parameters: EncoderParameters, weights: EncoderWeights, exported: list[ExportedEncoder]
-) -> Encoder:
+def prepare_encoder(parameters: EncoderParameters, weights: EncoderWeights, exported: list[ExportedEncoder]) -> Encoder:
     """Takes the encoder that was exported earlier, or exports it now (the only step that needs TensorFlow).
 
     Args:

@@ -9,22 +9,24 @@ from fruits_pipeline.parameters import IngestionParameters
 
 
 def index_images(raw_images: DataFrame, parameters: IngestionParameters) -> tuple[DataFrame, dict[str, int]]:
-    """Lists the images of the raw folder; no file is opened.
+    """Tells the images of the raw folder from its other files, by name; no file is opened.
 
     Args:
-        raw_images: Spark's `binaryFile` listing of all files (its column `content` is not read).
+        raw_images: The listing of all files.
         parameters: Extensions that count as images.
 
     Returns:
         image_index: `path`, `length` in bytes, `modification_time`.
-        ignored_files: Number of other files by extension (`""` for none); they are no images to this pipeline.
+        ignored_files: Number of other files by extension (`""` for none), and of `hidden` ones (in names that begin
+            with a dot): these are no images to this pipeline.
     """
-    files = raw_images.withColumnRenamed("modificationTime", "modification_time")
-    is_image = F.col("path").rlike(extension_pattern(parameters.extensions))
+    files = raw_images.persist()  # the listing is used twice below, and must be the same both times
+    is_image = F.col("path").rlike(extension_pattern(parameters.extensions)) & ~F.col("hidden")
     extension = F.lower(F.regexp_extract("path", r"\.([^./]*)\z", 1))
-    ignored = files.where(~is_image).groupBy(extension.alias("extension")).count().collect()
+    kind = F.when(F.col("hidden"), "hidden").otherwise(extension)
+    ignored = files.where(~is_image).groupBy(kind.alias("kind")).count().collect()
     index = files.where(is_image).select("path", "length", "modification_time")
-    return index, {row["extension"]: row["count"] for row in sorted(ignored)}
+    return index, {row["kind"]: row["count"] for row in sorted(ignored)}
 
 
 def extension_pattern(extensions: tuple[str, ...]) -> str:

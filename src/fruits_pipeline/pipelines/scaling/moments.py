@@ -7,7 +7,7 @@ T. F. Chan, G. H. Golub, R. J. LeVeque, "Updating formulae and a pairwise algori
 
 from __future__ import annotations
 
-import itertools
+import functools
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -78,5 +78,4 @@ def _fold(parts: list[Moments]) -> Moments | None:
     """Merges the leftovers of the binary counter, smallest first."""
     if not parts:
         return None
-    *_, merged = itertools.accumulate(reversed(parts), lambda right, left: left.merge(right))
-    return merged
+    return functools.reduce(lambda right, left: left.merge(right), reversed(parts))
