@@ -14,7 +14,6 @@ from pyspark.sql import SparkSession
 PROJECT = Path(__file__).resolve().parents[1]
 SAMPLE = PROJECT / "data" / "01_raw" / "sample"
 SHARED = PROJECT.parent / "shared"
-RANDOM_ENCODER = "encoder.weights=random:1"
 
 os.environ.update(KEDRO_DISABLE_TELEMETRY="1", PYSPARK_PYTHON=sys.executable, SPARK_LOCAL_IP="127.0.0.1")
 
@@ -86,6 +85,6 @@ def sample_run(tmp_path_factory: pytest.TempPathFactory, kedro: Kedro) -> Run:
     folder = tmp_path_factory.mktemp("a run é")
     images, output = folder / "mes images", folder / "sortie"
     shutil.copytree(SAMPLE, images)
-    done = kedro("run", f"--params=images={images},output={output},{RANDOM_ENCODER}")
+    done = kedro("run", f"--params=images={images},output={output}")
     assert done.returncode == 0, done.stderr
     return Run(PROJECT, images, output, done.stderr)

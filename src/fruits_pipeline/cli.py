@@ -39,7 +39,8 @@ def run_pipeline(**options: Any) -> Any:
         message = explain(error)
         if message is None or os.environ.get("FRUITS_TRACEBACK"):
             raise
-        raise (Interrupted(message) if isinstance(error, KeyboardInterrupt) else click.ClickException(message)) from None
+        failure = Interrupted if isinstance(error, KeyboardInterrupt) else click.ClickException
+        raise failure(message) from None
 
 
 cli.add_command(

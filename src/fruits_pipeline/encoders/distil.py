@@ -9,6 +9,7 @@ a killed run that is started again with the same arguments continues from its ch
 
 import argparse
 import contextlib
+import itertools
 import logging
 import math
 import queue
@@ -332,7 +333,7 @@ def build_segments(network: Any) -> list[Any]:
     import keras
 
     cuts = [network.input, *(network.get_layer(name).output for name in HINTS)]
-    return [keras.Model(before, after) for before, after in zip(cuts, cuts[1:], strict=False)]
+    return [keras.Model(before, after) for before, after in itertools.pairwise(cuts)]
 
 
 def build_mobilenet(edge: int | None) -> Any:

@@ -20,6 +20,9 @@ TOLERANCE = 1e-3
 """Largest difference from Keras that an export may show; float32 gives about 1e-5 on features of 0 … 6."""
 
 
+LEAST_COSINE = 0.99999
+
+
 def export_encoder(parameters: EncoderParameters, weights: EncoderWeights) -> Encoder:
     """Builds the network in Keras, exports it, and checks the export against Keras.
 
@@ -64,19 +67,34 @@ def _to_safetensors(model: Any) -> bytes:
 
 
 def _difference(model: Any, encoder: Encoder) -> float:
-    """Largest difference between Keras and the exported encoder on noise and on flat images."""
-    rng = np.random.default_rng(0)
-    noise = rng.integers(0, 256, (3, *INPUT_SHAPE), dtype=np.uint8)
-    flat = np.stack([np.full(INPUT_SHAPE, value, np.uint8) for value in (0, 255)])
-    pixels = np.concatenate([noise, flat])
-    expected = np.asarray(model(pixels.astype(np.float32) / 127.5 - 1.0, training=False))
-    difference = float(np.abs(open_network(encoder, threads=1)(pixels) - expected).max())
-    if not difference <= TOLERANCE:
+    """Largest difference between Keras and the exported encoder on noise and on flat images.
+
+    Raises:
+        EncoderError: If it is too large, or a feature vector points elsewhere (which also finds faults in networks
+            whose features are tiny).
+    """
+    pixels = _test_images()
+    expected = np.asarray(model(pixels.astype(np.float32) / 127.5 - 1.0, training=False), np.float64)
+    found = open_network(encoder, threads=1)(pixels).astype(np.float64)
+    difference = float(np.abs(found - expected).max())
+    norms = np.linalg.norm(found, axis=1) * np.linalg.norm(expected, axis=1)
+    cosine = float(
+        np.min((found * expected).sum(axis=1) / np.where(norms > 0, norms, 1.0), where=norms > 0, initial=1.0)
+    )
+    if not (difference <= TOLERANCE and cosine >= LEAST_COSINE):
         raise EncoderError(
-            f"The exported encoder differs from Keras by {difference:.2g} (allowed: {TOLERANCE:g}). Run with "
-            "--params=encoder.engine=tensorflow, and please report the versions of tensorflow and onnxruntime."
+            f"The exported encoder differs from Keras by {difference:.2g} (allowed: {TOLERANCE:g}; cosine "
+            f"{cosine:.6f}). Run with --params=encoder.engine=tensorflow, and please report the versions of "
+            "tensorflow and onnxruntime."
         )
     return difference
+
+
+def _test_images() -> np.ndarray:
+    """(5, 224, 224, 3) uint8: noise, black and white."""
+    noise = np.random.default_rng(0).integers(0, 256, (3, *INPUT_SHAPE), dtype=np.uint8)
+    flat = np.stack([np.full(INPUT_SHAPE, value, np.uint8) for value in (0, 255)])
+    return np.concatenate([noise, flat])
 
 
 def _versions(difference: float) -> dict[str, Any]:

@@ -23,8 +23,8 @@ def label_images(image_index: DataFrame, parameters: LabelingParameters) -> Data
     if image_index.isEmpty():
         raise InputError(
             "No images found: there is no jpg, jpeg or png file below the images folder. Expected "
-            "<images>/**/<label>/<file>; name another folder with --params=images=DIR, or other extensions with "
-            "--params=ingestion.extensions=[jpg,webp]."
+            "<images>/**/<label>/<file>. Name another folder with --params=images=DIR, or other extensions in "
+            "conf/base/parameters_ingestion.yml."
         )
     return image_index.withColumn("label", label_of(F.col("path"), parameters.folder_level))
 

@@ -1,0 +1,220 @@
+"""Bounds and names of the parameters, and that Kedro validates each of them before any node runs."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kedro.config import OmegaConfigLoader
+from kedro.pipeline import Node
+from kedro.validation.parameter_validator import ParameterValidator
+from kedro.validation.type_extractor import TypeExtractor
+from pydantic import BaseModel, ValidationError
+
+from fruits_pipeline import parameters as models
+from fruits_pipeline.parameters import GROUPS, N_FEATURES
+from fruits_pipeline.pipeline_registry import register_pipelines
+from fruits_pipeline.settings import CONFIG_LOADER_ARGS
+
+PROJECT = Path(__file__).resolve().parents[1]
+
+VALID: dict[str, dict[str, Any]] = {
+    "IngestionParameters": {"extensions": ["jpg"]},
+    "LabelingParameters": {"folder_level": 1},
+    "EncoderParameters": {"name": "MobileNetV2", "alpha": 0.35, "weights": "bundled", "engine": "onnx"},
+    "FeaturizationParameters": {
+        "batch_size": 1,
+        "images_per_task": 128,
+        "read_ahead": 16,
+        "max_pixels": 1000,
+        "max_quarantined": 0.01,
+        "refresh": False,
+    },
+    "ScalingParameters": {"block_rows": 1024},
+    "PcaParameters": {"variance": 0.95, "n_components": None},
+    "ReportingParameters": {"scatter_points": 5000},
+}
+"""One valid set of values for each model."""
+
+ACCEPTED = [
+    ("IngestionParameters", "extensions", ["jpg", "png"]),
+    ("LabelingParameters", "folder_level", 1),
+    ("LabelingParameters", "folder_level", 32),
+    ("EncoderParameters", "alpha", 1.0),
+    ("EncoderParameters", "alpha", 0.001),
+    ("EncoderParameters", "engine", "tensorflow"),
+    ("EncoderParameters", "weights", "s3://bucket/weights.h5"),
+    ("FeaturizationParameters", "batch_size", 256),
+    ("FeaturizationParameters", "images_per_task", 1),
+    ("FeaturizationParameters", "read_ahead", 0),
+    ("FeaturizationParameters", "read_ahead", 256),
+    ("FeaturizationParameters", "max_pixels", 1),
+    ("FeaturizationParameters", "max_quarantined", 0),
+    ("FeaturizationParameters", "max_quarantined", 1),
+    ("FeaturizationParameters", "refresh", True),
+    ("ScalingParameters", "block_rows", 1),
+    ("ScalingParameters", "block_rows", 65536),
+    ("PcaParameters", "variance", 1),
+    ("PcaParameters", "variance", 1e-9),
+    ("PcaParameters", "n_components", 1),
+    ("PcaParameters", "n_components", N_FEATURES),
+    ("ReportingParameters", "scatter_points", 1),
+    ("ReportingParameters", "scatter_points", 100_000),
+]
+
+REFUSED = [
+    ("IngestionParameters", "extensions", []),
+    ("IngestionParameters", "extensions", "jpg"),
+    ("IngestionParameters", "extensions", None),
+    ("LabelingParameters", "folder_level", 0),
+    ("LabelingParameters", "folder_level", 33),
+    ("LabelingParameters", "folder_level", 1.5),
+    ("EncoderParameters", "name", "ResNet50"),
+    ("EncoderParameters", "alpha", 0),
+    ("EncoderParameters", "alpha", 1.4),
+    ("EncoderParameters", "alpha", math.nan),
+    ("EncoderParameters", "weights", ""),
+    ("EncoderParameters", "weights", None),
+    ("EncoderParameters", "engine", "torch"),
+    ("FeaturizationParameters", "batch_size", 0),
+    ("FeaturizationParameters", "batch_size", 257),
+    ("FeaturizationParameters", "images_per_task", 0),
+    ("FeaturizationParameters", "read_ahead", -1),
+    ("FeaturizationParameters", "read_ahead", 257),
+    ("FeaturizationParameters", "max_pixels", 0),
+    ("FeaturizationParameters", "max_pixels", 10**12),
+    ("FeaturizationParameters", "max_quarantined", -0.01),
+    ("FeaturizationParameters", "max_quarantined", 1.01),
+    ("FeaturizationParameters", "max_quarantined", math.nan),
+    ("FeaturizationParameters", "refresh", "perhaps"),
+    ("ScalingParameters", "block_rows", 0),
+    ("ScalingParameters", "block_rows", 65537),
+    ("PcaParameters", "variance", 0),
+    ("PcaParameters", "variance", 1.01),
+    ("PcaParameters", "variance", 95),
+    ("PcaParameters", "variance", math.nan),
+    ("PcaParameters", "n_components", 0),
+    ("PcaParameters", "n_components", N_FEATURES + 1),
+    ("PcaParameters", "n_components", 2.5),
+    ("ReportingParameters", "scatter_points", 0),
+    ("ReportingParameters", "scatter_points", 100_001),
+]
+
+BUG_8 = pytest.mark.xfail(strict=True, reason="BUG 8: extensions that can match no file are accepted")
+REFUSED_EXTENSIONS = [
+    pytest.param("IngestionParameters", "extensions", [extension], marks=BUG_8)
+    for extension in ("", ".", "*.jpg", " jpg")
+]
+
+
+def build(model: str, **values: Any) -> BaseModel:
+    built: BaseModel = getattr(models, model)(**{**VALID[model], **values})
+    return built
+
+
+def test_every_model_is_tested():
+    defined = {
+        name
+        for name, kind in vars(models).items()
+        if name.endswith("Parameters") and kind.__module__ == models.__name__
+    }
+    assert defined - {"_Parameters"} == set(VALID)
+    for model, values in VALID.items():
+        assert set(getattr(models, model).model_fields) == set(values)
+
+
+@pytest.mark.parametrize(("model", "field", "value"), ACCEPTED)
+def test_values_within_the_bounds(model, field, value):
+    assert getattr(build(model, **{field: value}), field) == (tuple(value) if isinstance(value, list) else value)
+
+
+@pytest.mark.parametrize(("model", "field", "value"), [*REFUSED, *REFUSED_EXTENSIONS])
+def test_values_beyond_the_bounds(model, field, value):
+    with pytest.raises(ValidationError) as caught:
+        build(model, **{field: value})
+    assert {error["loc"][0] for error in caught.value.errors()} == {field}
+
+
+@pytest.mark.parametrize("model", sorted(VALID))
+def test_misspelt_names_are_refused(model):
+    name = next(iter(VALID[model]))
+    with pytest.raises(ValidationError, match=f"{name}s\n.*Extra inputs are not permitted"):
+        build(model, **{f"{name}s": VALID[model][name]})
+
+
+@pytest.mark.parametrize(("model", "field"), [(model, field) for model in VALID for field in VALID[model]])
+def test_nothing_has_a_silent_default_but_n_components(model, field):
+    rest = {name: value for name, value in VALID[model].items() if name != field}
+    if field == "n_components":
+        assert getattr(models, model)(**rest).n_components is None
+    else:
+        with pytest.raises(ValidationError, match="Field required"):
+            getattr(models, model)(**rest)
+
+
+@pytest.mark.parametrize("model", sorted(VALID))
+def test_parameters_are_frozen(model):
+    built = build(model)
+    name = next(iter(VALID[model]))
+    with pytest.raises(ValidationError, match="frozen"):
+        setattr(built, name, VALID[model][name])
+
+
+def test_extensions_are_lower_case_and_without_dot():
+    assert build("IngestionParameters", extensions=[".JPG", "Png", "jpeg"]).extensions == ("jpg", "png", "jpeg")
+
+
+# ---- the parameters of the pipelines ---------------------------------------------------------------------------------
+
+
+def typed_inputs() -> list[tuple[Node, str]]:
+    """Every node of the registry with each of its `params:` inputs."""
+    nodes = register_pipelines()["__default__"].nodes
+    return [(node, name) for node in nodes for name in node.inputs if name.startswith("params:")]
+
+
+def test_groups_are_the_parameters_of_the_pipelines():
+    assert {name.removeprefix("params:") for _, name in typed_inputs()} == set(GROUPS)
+    assert len(set(GROUPS)) == len(GROUPS)
+
+
+@pytest.mark.parametrize(("node", "name"), typed_inputs(), ids=lambda value: getattr(value, "name", value))
+def test_kedro_validates_every_parameter_of_every_node(node, name):
+    """Kedro skips a node whose type hints cannot be resolved, with no more than a warning in the log."""
+    found = TypeExtractor({})._extract_types_from_node(node)
+    model = found[name.removeprefix("params:")]
+    assert issubclass(model, BaseModel)
+    assert model.model_config["extra"] == "forbid"
+    assert model.__name__ in VALID
+
+
+def test_a_hint_that_cannot_be_resolved_would_be_seen():
+    def blind(parameters: "NotImported") -> None:  # noqa: F821
+        """A node as it would be with its models under TYPE_CHECKING."""
+
+    assert TypeExtractor({})._extract_types_from_node(Node(blind, "params:pca", None)) == {}
+
+
+@pytest.mark.parametrize("env", ["base", "cloud"])
+def test_the_files_in_conf_are_valid(env):
+    conf = PROJECT / "conf"
+    if not (conf / env).is_dir():
+        pytest.skip(f"no conf/{env}")
+    loader = OmegaConfigLoader(str(conf), env=env, **{**CONFIG_LOADER_ARGS, "default_run_env": env})
+    values = loader["parameters"]
+    validated = ParameterValidator(register_pipelines()).validate_raw_params(values)
+    assert set(values) == set(GROUPS)
+    for name in GROUPS:
+        assert type(validated[name]).__name__ in VALID
+
+
+def test_a_wrong_value_at_the_command_line_is_refused():
+    loader = OmegaConfigLoader(
+        str(PROJECT / "conf"),
+        env="base",
+        runtime_params={"pca": {"variance": 95}, "scaling": {"blok_rows": 5}},
+        **{**CONFIG_LOADER_ARGS, "default_run_env": "base"},
+    )
+    with pytest.raises(Exception, match="less than or equal to 1") as caught:
+        ParameterValidator(register_pipelines()).validate_raw_params(loader["parameters"])
+    assert "blok_rows" in str(caught.value)
