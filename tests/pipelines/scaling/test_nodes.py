@@ -1,0 +1,139 @@
+"""Moments on Spark are those of numpy, however the rows are partitioned; the scaler is scikit-learn's."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.preprocessing import StandardScaler
+
+from fruits_pipeline.errors import InputError
+from fruits_pipeline.parameters import N_FEATURES, ScalingParameters
+from fruits_pipeline.pipelines.scaling import nodes
+from fruits_pipeline.pipelines.scaling.moments import Moments
+from fruits_pipeline.pipelines.scaling.nodes import compute_moments, feature_matrix, fit_scaler
+from fruits_pipeline.schemas import struct_type
+
+N_IMAGES = 12
+
+
+@pytest.fixture(scope="module")
+def vectors() -> np.ndarray:
+    return np.random.default_rng(4).uniform(0, 6, (N_IMAGES, N_FEATURES)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def tables(spark, vectors, tmp_path_factory):
+    """Current features, and rows that are not: an earlier batch, another encoder, quarantine, a removed image."""
+    paths = [f"file:/{i}.jpg" for i in range(N_IMAGES)]
+    noise = [np.full(N_FEATURES, 5.0, np.float32)] * 4
+    columns = {
+        "path": [*paths, paths[0], paths[1], "file:/broken.jpg", "file:/removed.jpg"],
+        "run_id": ["2"] * N_IMAGES + ["1", "2", "2", "2"],
+        "encoder": ["e"] * N_IMAGES + ["e", "other", "e", "e"],
+        "features": pa.array([*vectors, *noise[:2], None, noise[3]], pa.list_(pa.float32())),
+    }
+    current = {
+        "path": [*paths, "file:/broken.jpg"],
+        "run_id": ["2"] * (N_IMAGES + 1),
+        "encoder": ["e"] * (N_IMAGES + 1),
+    }
+    status = {**current, "label": ["x"] * (N_IMAGES + 1), "reason": [None] * N_IMAGES + ["empty"]}
+    folder = tmp_path_factory.mktemp("moments")
+    pq.write_table(pa.table(columns), folder / "featurized.parquet", row_group_size=5)
+    pq.write_table(pa.table(status), folder / "status.parquet")
+    return [spark.read.parquet(str(folder / f"{name}.parquet")) for name in ("featurized", "status")]
+
+
+def assert_moments(found: dict[str, np.ndarray], vectors: np.ndarray) -> None:
+    expected = Moments.of(vectors)
+    assert found["count"].tolist() == [len(vectors)]
+    np.testing.assert_allclose(found["mean"], expected.mean, rtol=1e-12)
+    np.testing.assert_allclose(found["comoment"], expected.comoment, rtol=0, atol=1e-12 * expected.comoment.max())
+    assert {name: array.dtype for name, array in found.items()} == {
+        "count": np.int64,
+        "mean": np.float64,
+        "comoment": np.float64,
+    }
+
+
+@pytest.mark.parametrize(("partitions", "block_rows"), [(1, 1024), (2, 3), (7, 1), (2 * N_IMAGES, 1024)])
+def test_moments_do_not_depend_on_the_partitions(tables, vectors, partitions, block_rows):
+    featurized, status = tables
+    found = compute_moments(featurized.repartition(partitions), status, ScalingParameters(block_rows=block_rows))
+    assert_moments(found, vectors)
+
+
+def test_many_partial_moments_are_merged_in_the_workers(tables, vectors, monkeypatch):
+    monkeypatch.setattr(nodes, "_COLLECTED_PARTS", 1)
+    featurized, status = tables
+    assert_moments(compute_moments(featurized.repartition(5), status, ScalingParameters(block_rows=4)), vectors)
+
+
+@pytest.mark.xfail(strict=True, reason="BUG 11: the driver takes one part (13 MB) per partition, not _COLLECTED_PARTS")
+def test_the_driver_takes_a_bounded_number_of_parts(tables, monkeypatch):
+    """128 MB of features are a partition: 3 million images would send 1.5 GB, more than spark.driver.maxResultSize."""
+    taken = []
+    merge = nodes.merge_pairwise
+    monkeypatch.setattr(nodes, "merge_pairwise", lambda parts: merge([taken.append(1) or part for part in parts]))
+    featurized, status = tables
+    compute_moments(featurized.repartition(12), status, ScalingParameters(block_rows=1024))
+    assert len(taken) <= nodes._COLLECTED_PARTS
+
+
+def test_without_features_there_is_nothing_to_scale(spark):
+    empty = [spark.createDataFrame([], struct_type(table)) for table in ("featurized_images", "image_status")]
+    with pytest.raises(InputError, match="every image is in quarantine"):
+        compute_moments(*empty, ScalingParameters(block_rows=1024))
+
+
+def test_partial_moments_of_blocks_and_of_sliced_batches(vectors):
+    """A batch may be a view into a larger one, with an offset that `flatten` must respect."""
+    column = pa.array(list(vectors), pa.list_(pa.float32()))
+    np.testing.assert_array_equal(feature_matrix(column.slice(5, 6)), vectors[5:11])
+    batch = pa.RecordBatch.from_arrays([column], names=["features"])
+    (partial,) = nodes._PartialMoments(block_rows=4)([batch.slice(5, 6), batch.slice(0, 4), batch.slice(0, 0)])
+    row = partial.to_pylist()[0]
+    found = nodes._unpack(row["count"], row["mean"], row["comoment"])
+    expected = Moments.of(np.concatenate([vectors[5:11], vectors[:4]]))
+    assert found.count == 10
+    np.testing.assert_allclose(found.mean, expected.mean, rtol=1e-12)
+    np.testing.assert_allclose(found.comoment, expected.comoment, rtol=0, atol=1e-12 * expected.comoment.max())
+
+
+def test_an_empty_partition_has_no_moments():
+    assert list(nodes._PartialMoments(block_rows=4)([])) == []
+    assert list(nodes._merge_partials([])) == []
+
+
+# ---- the scaler ------------------------------------------------------------------------------------------------------
+
+
+def scaler_of(vectors: np.ndarray) -> dict[str, np.ndarray]:
+    moments = Moments.of(vectors)
+    return fit_scaler({"count": np.array([moments.count]), "mean": moments.mean, "comoment": moments.comoment})
+
+
+@settings(max_examples=150, deadline=None, database=None)
+@given(st.integers(0, 10**6), st.integers(1, 50), st.integers(1, 8), st.integers(-6, 3), st.integers(0, 3))
+def test_the_scaler_is_that_of_scikit_learn(seed, n, d, spread, n_constant):
+    vectors = np.random.default_rng(seed).normal(3, 10.0**spread, (n, d)).astype(np.float32)
+    vectors[:, : min(n_constant, d)] = 0.1
+    scaler, reference = scaler_of(vectors), StandardScaler().fit(vectors.astype(np.float64))
+    np.testing.assert_allclose(scaler["mean"], reference.mean_, rtol=1e-6)
+    np.testing.assert_allclose(scaler["scale"], reference.scale_, rtol=1e-6)
+
+
+def test_constant_features_have_scale_one():
+    vectors = np.column_stack([np.full(1000, 0.1), np.zeros(1000), np.arange(1000.0)])
+    np.testing.assert_allclose(scaler_of(vectors)["scale"], [1, 1, np.arange(1000).std()], rtol=1e-12)
+
+
+def test_one_image_has_scale_one():
+    np.testing.assert_array_equal(scaler_of(np.array([[1.0, 2.0]]))["scale"], [1, 1])
+
+
+def test_a_small_spread_is_no_constant():
+    vectors = np.array([[1.0], [1.0 + 1e-6]])
+    assert scaler_of(vectors)["scale"][0] == pytest.approx(0.5e-6, rel=1e-6)

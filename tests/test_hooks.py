@@ -1,0 +1,49 @@
+"""Checks before a run and the verdict after it."""
+
+import pytest
+
+from fruits_pipeline.errors import InputError, QuarantineError
+from fruits_pipeline.hooks import check_images, check_output, check_parameter_names, check_quarantine
+
+
+@pytest.mark.parametrize("name", ["images", "output", "encoder", "pca"])
+def test_known_parameters_pass(name):
+    check_parameter_names({name: 1})
+
+
+@pytest.mark.parametrize(("name", "meant"), [("imges", "images"), ("encodr", "encoder"), ("feature", "featurization")])
+def test_unknown_parameters_are_refused(name, meant):
+    with pytest.raises(InputError, match=f"no parameter {name}.*mean {meant}"):
+        check_parameter_names({name: 1})
+
+
+@pytest.mark.parametrize(
+    ("bad", "listed", "limit", "fails"),
+    [(0, 0, 0.0, False), (0, 100, 0.0, False), (1, 100, 0.01, False), (2, 100, 0.01, True), (1, 99, 0.01, True)],
+)
+def test_quarantine_limit(bad, listed, limit, fails):
+    counts = {"in_quarantine": bad, "listed": listed}
+    if fails:
+        with pytest.raises(QuarantineError, match=f"{bad} of {listed} images.*quarantine.csv"):
+            check_quarantine(counts, limit)
+    else:
+        check_quarantine(counts, limit)
+
+
+def test_images_folder(tmp_path):
+    check_images(str(tmp_path))
+    check_images("s3://bucket/images")
+    with pytest.raises(InputError, match="does not exist"):
+        check_images(str(tmp_path / "no"))
+
+
+def test_output_folder_is_made(tmp_path):
+    check_output(str(tmp_path / "a" / "b"))
+    assert (tmp_path / "a" / "b").is_dir()
+    assert list((tmp_path / "a" / "b").iterdir()) == []
+
+
+def test_output_below_a_file(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"cannot be written to.*output=DIR"):
+        check_output(str(tmp_path / "file" / "x"))

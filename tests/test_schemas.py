@@ -1,0 +1,200 @@
+"""The contracts of the tables: what they refuse, and that they say which table, rule and path."""
+
+from datetime import UTC, datetime
+
+import pytest
+from pyspark.errors import PySparkException
+
+from fruits_pipeline.datasets.image_folder import LISTING
+from fruits_pipeline.errors import ContractError
+from fruits_pipeline.failures import explain
+from fruits_pipeline.images import REASONS
+from fruits_pipeline.parameters import N_FEATURES
+from fruits_pipeline.pipelines.featurization.worker import OUTPUT
+from fruits_pipeline.schemas import COLUMNS, RULES, TableContract, struct_type
+
+PATH = "file:/a b/é #1%20.jpg"
+INDEX = {"path": PATH, "length": 5, "modification_time": datetime(2026, 11, 21, 12, 0, 0, 123456, tzinfo=UTC)}
+LABELED = {**INDEX, "label": "Äpfel rot"}
+FEATURIZED = {
+    **LABELED,
+    "sha256": "0" * 64,
+    "width": 100,
+    "height": 100,
+    "mode": "RGB",
+    "features": [0.0, 6.0] * (N_FEATURES // 2),
+    "reason": None,
+    "detail": None,
+    "encoder": "0123456789abcdef",
+    "run_id": "2026-11-21T12.00.00.000Z",
+}
+QUARANTINED = {**FEATURIZED, "features": None, "reason": "empty", "detail": "0 bytes", "width": None, "mode": None}
+STATUS = {**LABELED, "status": "unchanged", "reason": None, "detail": None, "encoder": "e", "run_id": "r"}
+REDUCED = {"path": PATH, "label": "x", "pca_features": [0.5, -1e300]}
+
+GOOD = {
+    "image_index": [INDEX, {**INDEX, "length": 0}],
+    "labeled_images": [LABELED],
+    "pending_images": [LABELED],
+    "featurized_images": [
+        FEATURIZED,
+        {**FEATURIZED, "features": [0.0] * N_FEATURES},
+        *[{**QUARANTINED, "reason": reason} for reason in REASONS],
+        {**QUARANTINED, "reason": "vanished", "sha256": None},
+        {**QUARANTINED, "reason": "unreadable", "sha256": None},
+    ],
+    "image_status": [{**STATUS, "status": status} for status in ("featurised", "quarantined", "unchanged")],
+    "reduced_features": [REDUCED, {**REDUCED, "pca_features": []}],
+}
+
+
+def changed(value: float, at: int = 700) -> list[float]:
+    features = list(FEATURIZED["features"])
+    features[at] = value
+    return features
+
+
+NAN, INFINITY = float("nan"), float("inf")
+RELU6 = "features are finite and within ReLU6's 0 ... 6"
+COUNT = f"{N_FEATURES} features"
+LABEL = "label is the name of a folder"
+
+BAD = {
+    ("image_index", "length is known"): [{"length": None}, {"length": -1}],
+    ("image_index", "modification time is known"): [{"modification_time": None}],
+    ("labeled_images", "length is known"): [{"length": -1}],
+    ("labeled_images", "modification time is known"): [{"modification_time": None}],
+    ("labeled_images", LABEL): [{"label": None}, {"label": ""}],
+    ("pending_images", "length is known"): [{"length": None}],
+    ("pending_images", "modification time is known"): [{"modification_time": None}],
+    ("pending_images", LABEL): [{"label": None}],
+    ("featurized_images", LABEL): [{"label": None}],
+    ("featurized_images", "either features or a reason"): [{"features": None}, {"reason": "empty"}],
+    ("featurized_images", "reason is a known code"): [{"features": None, "reason": "bad_luck"}],
+    ("featurized_images", COUNT): [
+        {"features": [1.0] * (N_FEATURES - 1)},
+        {"features": [1.0] * (N_FEATURES + 1)},
+        {"features": []},
+    ],
+    ("featurized_images", RELU6): [
+        {"features": changed(6.0001)},
+        {"features": changed(-0.0001, at=0)},
+        {"features": changed(NAN)},
+        {"features": changed(INFINITY, at=N_FEATURES - 1)},
+        {"features": changed(-INFINITY)},
+        {"features": [None] * N_FEATURES},
+    ],
+    ("featurized_images", "sha256 where bytes were read"): [
+        {"sha256": None},
+        {"sha256": "0" * 63},
+        {"features": None, "reason": "empty", "sha256": None},
+    ],
+    ("featurized_images", "encoder and run are named"): [
+        {"encoder": None},
+        {"encoder": "0123456789abcde"},
+        {"run_id": None},
+    ],
+    ("image_status", "status is known"): [{"status": "lost"}, {"status": None}],
+    ("reduced_features", LABEL): [{"label": ""}],
+    ("reduced_features", "pca_features are finite"): [
+        {"pca_features": [0.0, NAN]},
+        {"pca_features": [-INFINITY]},
+        {"pca_features": [None]},
+        {"pca_features": None},
+    ],
+}
+
+
+def rows_of(spark, table, rows):
+    return spark.createDataFrame([tuple(row[name] for name in COLUMNS[table]) for row in rows], struct_type(table))
+
+
+def write(frame) -> None:
+    """Evaluates every column, as writing a table does."""
+    frame.write.format("noop").mode("overwrite").save()
+
+
+# ---- columns ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("table", sorted(RULES))
+def test_missing_extra_and_wrongly_typed_columns_are_refused(spark, table):
+    frame = spark.createDataFrame([], struct_type(table))
+    contract, last = TableContract(table), list(COLUMNS[table])[-1]
+    with pytest.raises(ContractError, match=f"Table {table}: .*'{last}'"):
+        contract.validate(frame.drop(last))
+    with pytest.raises(ContractError, match=f"Table {table}: .*'one_more': 'int'"):
+        contract.validate(frame.selectExpr("*", "1 as one_more"))
+    with pytest.raises(ContractError, match=f"Table {table}: .*'{last}': 'boolean'"):
+        contract.validate(frame.withColumn(last, frame[last].isNull()))
+
+
+def test_an_integer_is_no_long(spark):
+    frame = spark.createDataFrame([], struct_type("image_index"))
+    with pytest.raises(ContractError, match=r"'length': 'bigint'.*'length': 'int'"):
+        TableContract("image_index").validate(frame.withColumn("length", frame["length"].cast("int")))
+
+
+def test_the_order_of_the_columns_is_that_of_the_contract(spark):
+    frame = rows_of(spark, "labeled_images", [LABELED]).select("label", "length", "path", "modification_time")
+    assert TableContract("labeled_images").validate(frame).columns == list(COLUMNS["labeled_images"])
+
+
+def test_what_the_workers_send_has_the_columns_of_the_contract(spark):
+    """Arrow's schemas in the workers, and Spark's in the contracts, are the same tables."""
+    kinds = {"int64": "bigint", "int32": "int", "timestamp[us, tz=UTC]": "timestamp", "bool": "boolean"}
+    for schema, table in ((OUTPUT, "featurized_images"), (LISTING, "raw_images")):
+        found = {field.name: kinds.get(str(field.type), str(field.type)) for field in schema}
+        found = {name: "array<float>" if kind.startswith("list<") else kind for name, kind in found.items()}
+        assert list(found.items()) == list(COLUMNS[table].items())
+    for table in COLUMNS:
+        assert dict(spark.createDataFrame([], struct_type(table)).dtypes) == COLUMNS[table]
+
+
+# ---- rows ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("table", sorted(RULES))
+def test_good_rows_pass_unchanged(spark, table):
+    frame = rows_of(spark, table, GOOD[table])
+    passed = TableContract(table).validate(frame)
+    assert passed.schema == frame.schema
+    assert passed.collect() == frame.collect()
+
+
+def test_every_rule_is_tested():
+    assert set(BAD) == {(table, rule) for table, rules in RULES.items() for rule in rules}
+    assert set(GOOD) == set(RULES)
+
+
+@pytest.mark.parametrize(("table", "rule"), sorted(BAD))
+def test_broken_rows_stop_the_write(spark, table, rule):
+    good = GOOD[table][0]
+    for number, change in enumerate(BAD[table, rule]):
+        path = f"{PATH}-{number}"
+        frame = rows_of(spark, table, [good, {**good, **change, "path": path}, good])
+        with pytest.raises(PySparkException) as caught:
+            write(TableContract(table).validate(frame))
+        message = explain(caught.value)
+        assert f"table {table}: not true that {rule}: {path}" in message
+
+
+@pytest.mark.xfail(strict=True, reason="BUG 12: array_min and array_max skip nulls, so a null among features passes")
+def test_a_null_among_the_features_stops_the_write(spark):
+    frame = rows_of(spark, "featurized_images", [{**FEATURIZED, "features": changed(None)}])
+    with pytest.raises(PySparkException):
+        write(TableContract("featurized_images").validate(frame))
+
+
+@pytest.mark.parametrize("table", sorted(RULES))
+def test_a_row_without_path_stops_the_write(spark, table):
+    with pytest.raises(PySparkException) as caught:
+        write(TableContract(table).validate(rows_of(spark, table, [{**GOOD[table][0], "path": None}])))
+    assert f"table {table}: path is null" in explain(caught.value)
+
+
+def test_a_broken_row_leaves_no_finished_table(spark, tmp_path):
+    frame = rows_of(spark, "labeled_images", [LABELED] * 50 + [{**LABELED, "label": ""}])
+    with pytest.raises(PySparkException):
+        TableContract("labeled_images").validate(frame).write.parquet(f"{tmp_path}/table")
+    assert not (tmp_path / "table" / "_SUCCESS").exists()
