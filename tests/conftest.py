@@ -88,3 +88,26 @@ def sample_run(tmp_path_factory: pytest.TempPathFactory, kedro: Kedro) -> Run:
     done = kedro("run", f"--params=images={images},output={output}")
     assert done.returncode == 0, done.stderr
     return Run(PROJECT, images, output, done.stderr)
+
+
+def set_traps(folder: Path) -> tuple[Path, dict[str, str]]:
+    """A `java` and a `tensorflow` that leave a mark when they are started: the mark, and the environment to use."""
+    mark = folder / "started"
+    for name in ("tensorflow", "keras"):
+        (folder / "python" / name).mkdir(parents=True)
+        (folder / "python" / name / "__init__.py").write_text(f"open({str(mark)!r}, 'a').write('{name}')\n")
+    java = folder / "jdk" / "bin" / "java"
+    java.parent.mkdir(parents=True)
+    java.write_text(f"#!/bin/sh\necho java >> '{mark}'\nexit 1\n")
+    java.chmod(0o755)
+    return mark, {"JAVA_HOME": str(java.parents[1]), "PYTHONPATH": str(folder / "python")}
+
+
+@pytest.fixture
+def traps(tmp_path: Path) -> tuple[Path, dict[str, str]]:
+    return set_traps(tmp_path / "traps")
+
+
+@pytest.fixture(scope="module")
+def traps_of_module(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+    return set_traps(tmp_path_factory.mktemp("traps"))

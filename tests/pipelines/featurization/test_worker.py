@@ -96,7 +96,7 @@ AWKWARD = {
     "empty.jpg": (b"", "empty"),
     "text.jpg": (b"no image", "not_an_image"),
     "really a png.jpg": (picture(20, kind="PNG"), None),
-    "cut.jpg": (picture(30)[:-40], "truncated"),
+    "cut.jpg": (picture(30)[:-8], "truncated"),
     "huge.png": (picture(40, (101, 100), "PNG"), "too_large"),
     "float.tif": (picture(50, kind="TIFF", mode="F"), "unsupported_mode"),
     "gone.jpg": (None, "vanished"),

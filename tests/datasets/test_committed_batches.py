@@ -1,0 +1,152 @@
+"""A batch exists when it is committed, whole; nobody rewrites it; other tools can read it."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from kedro.io import DatasetError
+from kedro.io.core import Version
+
+from fruits_pipeline.datasets import CommittedBatchesDataset
+from fruits_pipeline.schemas import COLUMNS, struct_type
+
+WHEN = datetime(2026, 11, 21, 12, 0, 0, 123456, tzinfo=UTC)
+
+
+def dataset(folder: Path | str, run_id: str | None = None, **options) -> CommittedBatchesDataset:
+    version = Version(None, run_id) if run_id else None
+    return CommittedBatchesDataset(filepath=str(folder), table="labeled_images", version=version, **options)
+
+
+def rows_of(spark, *paths: str):
+    return spark.createDataFrame([(path, 1, WHEN, "é") for path in paths], struct_type("labeled_images"))
+
+
+def loaded(folder: Path) -> list[str]:
+    return sorted(row["path"] for row in dataset(folder).load().collect())
+
+
+@pytest.mark.usefixtures("spark")
+def test_a_table_without_batches_is_empty(tmp_path):
+    empty = dataset(tmp_path / "nothing")
+    assert not empty.exists()
+    assert empty.load().collect() == []
+    assert dict(empty.load().dtypes) == COLUMNS["labeled_images"]
+    (tmp_path / "nothing").mkdir()
+    assert dataset(tmp_path / "nothing").load().collect() == []
+    assert not (tmp_path / "nothing").exists() or list((tmp_path / "nothing").iterdir()) == []
+
+
+def test_every_run_adds_a_batch(spark, tmp_path):
+    dataset(tmp_path, "2").save(rows_of(spark, "c"))
+    first = {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*") if file.is_file()}
+    dataset(tmp_path, "1").save(rows_of(spark, "a", "b"))
+    assert dataset(tmp_path).exists()
+    assert dataset(tmp_path).committed_batches() == ["batch=1", "batch=2"]
+    assert loaded(tmp_path) == ["a", "b", "c"]
+    assert {file: file.stat().st_mtime_ns for file in first} == first
+    assert dict(dataset(tmp_path).load().dtypes) == COLUMNS["labeled_images"]  # no column `batch`
+    assert dataset(tmp_path).load().first()["modification_time"].astimezone(UTC) == WHEN
+
+
+def test_a_run_commits_once(spark, tmp_path):
+    dataset(tmp_path, "1").save(rows_of(spark, "a"))
+    with pytest.raises(DatasetError, match="batch=1 is already committed"):
+        dataset(tmp_path, "1").save(rows_of(spark, "b"))
+    assert loaded(tmp_path) == ["a"]
+
+
+def test_what_a_dead_run_left_is_not_read_and_is_cleared_by_the_same_run(spark, tmp_path):
+    dataset(tmp_path, "1").save(rows_of(spark, "a"))
+    dataset(tmp_path, "2").save(rows_of(spark, "dead"))
+    (tmp_path / "batch=2" / "_SUCCESS").unlink()
+    assert dataset(tmp_path).committed_batches() == ["batch=1"]
+    assert loaded(tmp_path) == ["a"]
+    dataset(tmp_path, "2").save(rows_of(spark, "alive"))
+    assert loaded(tmp_path) == ["a", "alive"]
+
+
+def test_only_a_dead_run_is_an_empty_table(spark, tmp_path):
+    dataset(tmp_path, "1").save(rows_of(spark, "dead"))
+    (tmp_path / "batch=1" / "_SUCCESS").unlink()
+    assert loaded(tmp_path) == []
+    assert not dataset(tmp_path).exists()
+
+
+def test_a_failing_write_commits_nothing(spark, tmp_path):
+    dataset(tmp_path, "1").save(rows_of(spark, "a"))
+    failing = rows_of(spark, *"bcdefgh").selectExpr(
+        "if(path = 'h', raise_error('by intent'), path) as path", "length", "modification_time", "label"
+    )
+    with pytest.raises(DatasetError, match="by intent"):
+        dataset(tmp_path, "2").save(failing)
+    assert dataset(tmp_path).committed_batches() == ["batch=1"]
+    assert loaded(tmp_path) == ["a"]
+
+
+def test_other_files_and_folders_in_the_table_are_no_batches(spark, tmp_path):
+    dataset(tmp_path, "1").save(rows_of(spark, "a"))
+    for name in ("_temporary", ".ipynb_checkpoints", "notes", "batch=2"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "notes" / "_SUCCESS").touch()
+    (tmp_path / "batch=3").touch()
+    (tmp_path / "readme.txt").touch()
+    assert dataset(tmp_path).committed_batches() == ["batch=1"]
+    assert loaded(tmp_path) == ["a"]
+
+
+def test_an_empty_batch_is_a_batch(spark, tmp_path):
+    dataset(tmp_path, "1").save(rows_of(spark))
+    assert dataset(tmp_path).committed_batches() == ["batch=1"]
+    assert loaded(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["a b", "é ü 果", "a[1]", "{a,b}", "a#b", "a%20b", "a*b?", "a=b", "a+b&c", "~", "$HOME"]
+)
+def test_odd_folder_names(spark, tmp_path, name):
+    folder = tmp_path / name / "table"
+    if name == "a[1]":  # where a pattern would find another table
+        dataset(tmp_path / "a1" / "table", "1").save(rows_of(spark, "wrong"))
+    dataset(folder, "run 1").save(rows_of(spark, "a"))
+    assert [path.name for path in folder.iterdir()] == ["batch=run 1"]
+    assert loaded(folder) == ["a"]
+    with pytest.raises(DatasetError, match="already committed"):
+        dataset(folder, "run 1").save(rows_of(spark, "b"))
+
+
+def test_a_relative_folder_is_that_of_the_working_directory(spark, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    dataset("some/table", "1").save(rows_of(spark, "a"))
+    assert (tmp_path / "some" / "table" / "batch=1" / "_SUCCESS").is_file()
+    assert loaded(Path("some/table")) == ["a"]
+
+
+def test_other_tools_read_all_batches(spark, tmp_path):
+    dataset(tmp_path, "2026-11-20T00.00.00.000Z").save(rows_of(spark, "a", "b"))
+    dataset(tmp_path, "2026-11-21T00.00.00.000Z").save(rows_of(spark, "c"))
+    for frame in (pq.read_table(tmp_path).to_pandas(), pd.read_parquet(tmp_path)):
+        assert sorted(frame["path"]) == ["a", "b", "c"]
+        assert list(frame.columns) == [*COLUMNS["labeled_images"], "batch"]
+        assert set(frame["label"]) == {"é"}
+        assert set(frame["batch"]) == {"2026-11-20T00.00.00.000Z", "2026-11-21T00.00.00.000Z"}
+    everything = spark.read.parquet(str(tmp_path))
+    assert sorted(row["path"] for row in everything.collect()) == ["a", "b", "c"]
+
+
+def test_options_of_the_writer(spark, tmp_path):
+    dataset(tmp_path, "1", save_args={"compression": "gzip"}).save(rows_of(spark, "a"))
+    file = next((tmp_path / "batch=1").glob("*.parquet"))
+    assert pq.read_metadata(file).row_group(0).column(0).compression == "GZIP"
+
+
+def test_without_a_version_the_batch_is_named_after_the_time(tmp_path):
+    assert dataset(tmp_path).batch.startswith("batch=20")
+
+
+def test_s3_folders_are_written_through_s3a():
+    for scheme in ("s3", "s3a"):
+        table = dataset(f"{scheme}://bucket/a b/table", "1")
+        assert table._spark_path(table.batch) == "s3a://bucket/a b/table/batch=1"

@@ -1,0 +1,354 @@
+"""Only new images are done, every image is accounted for, and only current features are used."""
+
+import io
+import math
+import re
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from fruits_pipeline.datasets import CommittedBatchesDataset
+from fruits_pipeline.datasets.encoders import ExportedEncoder
+from fruits_pipeline.encoders.card import Encoder, EncoderCard, EncoderWeights
+from fruits_pipeline.errors import ContractError
+from fruits_pipeline.images import PREPROCESSING, decode
+from fruits_pipeline.parameters import N_FEATURES, EncoderParameters, FeaturizationParameters
+from fruits_pipeline.pipelines.featurization.nodes import (
+    account_for_images,
+    count_images,
+    count_tasks,
+    featurize_images,
+    prepare_encoder,
+    select_current_features,
+    select_pending,
+)
+from fruits_pipeline.run_record import RunRecord
+from fruits_pipeline.schemas import COLUMNS, TableContract, struct_type
+
+WHEN = datetime(2026, 11, 21, 12, 0, 0, 123456, tzinfo=UTC)
+LATER = WHEN + timedelta(microseconds=1)
+CARD = EncoderCard("MobileNetV2", 0.35, "onnx", "random:1", "1" * 64)
+OTHER = EncoderCard("MobileNetV2", 0.35, "onnx", "random:2", "2" * 64)
+ENCODER, OTHER_ENCODER = Encoder(CARD, b""), Encoder(OTHER, b"")
+OLD_RUN, OLDER_RUN, THIS_RUN = "2026-11-20T00.00.00.000Z", "2026-11-19T00.00.00.000Z", "2026-11-21T00.00.00.000Z"
+RUN = RunRecord(run_id=THIS_RUN)
+
+
+def parameters(**changes) -> FeaturizationParameters:
+    values = {"batch_size": 2, "images_per_task": 8, "read_ahead": 2, "max_pixels": 10_000}
+    return FeaturizationParameters(**{**values, "max_quarantined": 0.01, "refresh": False, **changes})
+
+
+def labeled(path: str, length: int = 10, when: datetime = WHEN) -> dict:
+    return {"path": path, "length": length, "modification_time": when, "label": "Apple"}
+
+
+def featurized(path: str, value: float | None = 1.0, **changes) -> dict:
+    """A row with the feature `value` 1280 times, or for None one in quarantine."""
+    row = {
+        **labeled(path),
+        "sha256": "0" * 64,
+        "width": 1,
+        "height": 1,
+        "mode": "RGB",
+        "features": None if value is None else [value] * N_FEATURES,
+        "reason": "empty" if value is None else None,
+        "detail": "0 bytes" if value is None else None,
+        "encoder": CARD.fingerprint,
+        "run_id": OLD_RUN,
+    }
+    return {**row, **changes}
+
+
+def table(spark, name: str, rows: list[dict]):
+    return spark.createDataFrame([tuple(row[column] for column in COLUMNS[name]) for row in rows], struct_type(name))
+
+
+def paths(frame) -> list[str]:
+    return sorted(row["path"] for row in frame.select("path").collect())
+
+
+# ---- which images are pending ----------------------------------------------------------------------------------------
+
+LISTED = [
+    labeled("new"),
+    labeled("done"),
+    labeled("in quarantine"),
+    labeled("longer", length=11),
+    labeled("later", when=LATER),
+    labeled("by another encoder"),
+    labeled("by both"),
+]
+COMMITTED = [
+    featurized("done"),
+    featurized("in quarantine", None),
+    featurized("longer"),
+    featurized("later"),
+    featurized("by another encoder", encoder=OTHER.fingerprint),
+    featurized("by both", encoder=OTHER.fingerprint),
+    featurized("by both"),
+    featurized("removed"),
+]
+
+
+@pytest.fixture(scope="module")
+def listed(spark):
+    return table(spark, "labeled_images", LISTED)
+
+
+@pytest.fixture(scope="module")
+def committed(spark):
+    return table(spark, "featurized_images", COMMITTED)
+
+
+def test_pending_are_new_replaced_and_those_of_other_encoders(listed, committed):
+    pending = select_pending(listed, committed, ENCODER, parameters())
+    assert paths(pending) == ["by another encoder", "later", "longer", "new"]
+    assert pending.columns == listed.columns
+    assert {row["path"]: row.asDict() for row in pending.collect()}["longer"]["length"] == 11
+
+
+def test_refresh_takes_all(listed, committed):
+    assert paths(select_pending(listed, committed, ENCODER, parameters(refresh=True))) == sorted(
+        row["path"] for row in LISTED
+    )
+
+
+def test_nothing_is_pending_twice(spark, committed):
+    listed = table(spark, "labeled_images", [labeled("done"), labeled("in quarantine"), labeled("by both")])
+    assert paths(select_pending(listed, committed, ENCODER, parameters())) == []
+
+
+@pytest.mark.xfail(
+    strict=True, reason="BUG 14: what could not be read once is never read again: chmod changes no mtime"
+)
+def test_files_that_could_not_be_read_are_tried_again(spark):
+    listed = table(spark, "labeled_images", [labeled("vanished"), labeled("unreadable"), labeled("empty")])
+    committed = table(
+        spark, "featurized_images", [featurized(r, None, reason=r) for r in ("vanished", "unreadable", "empty")]
+    )
+    assert paths(select_pending(listed, committed, ENCODER, parameters())) == ["unreadable", "vanished"]
+
+
+# ---- the account -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def accounted(spark):
+    rows = [
+        featurized("fresh", run_id=THIS_RUN),
+        featurized("fresh but broken", None, run_id=THIS_RUN),
+        featurized("old"),
+        featurized("old and broken", None),
+        featurized("done again", None),
+        featurized("done again", run_id=THIS_RUN),
+        featurized("broken at last"),
+        featurized("broken at last", None, run_id=THIS_RUN),
+        featurized("twice old", None, run_id=OLDER_RUN),
+        featurized("twice old"),
+        featurized("replaced", 2.0),
+        featurized("replaced", 3.0, length=11, run_id=THIS_RUN),
+        featurized("removed"),
+        featurized("lost", encoder=OTHER.fingerprint),
+        featurized("lost too", length=11),
+        featurized("old", 4.0, encoder=OTHER.fingerprint, run_id=THIS_RUN),
+    ]
+    listed = [
+        labeled(path) for path in dict.fromkeys(row["path"] for row in rows) if path not in ("replaced", "removed")
+    ]
+    listed.append(labeled("replaced", length=11))
+    frames = table(spark, "labeled_images", listed), table(spark, "featurized_images", rows)
+    return frames[1], account_for_images(*frames, ENCODER, RUN)
+
+
+def test_every_listed_image_has_one_status(accounted):
+    _, status = accounted
+    assert dict(status.dtypes) == COLUMNS["image_status"]
+    found = {row["path"]: (row["status"], row["reason"], row["run_id"]) for row in status.collect()}
+    assert status.count() == len(found)
+    assert found == {
+        "fresh": ("featurised", None, THIS_RUN),
+        "fresh but broken": ("quarantined", "empty", THIS_RUN),
+        "old": ("unchanged", None, OLD_RUN),
+        "old and broken": ("unchanged", "empty", OLD_RUN),
+        "done again": ("featurised", None, THIS_RUN),
+        "broken at last": ("quarantined", "empty", THIS_RUN),
+        "twice old": ("unchanged", None, OLD_RUN),
+        "replaced": ("featurised", None, THIS_RUN),
+        "lost": ("lost", None, None),
+        "lost too": ("lost", None, None),
+    }
+
+
+def test_a_lost_image_is_refused(accounted, spark):
+    _, status = accounted
+    with pytest.raises(Exception, match="table image_status: not true that status is known: lost"):
+        TableContract("image_status").validate(status).collect()
+    index = table(spark, "image_index", [labeled(str(i)) for i in range(10)])
+    with pytest.raises(ContractError, match=r"Images listed: 10, accounted for: 8 with 10 different paths"):
+        count_images(index, status)
+
+
+def test_only_current_features_are_used(accounted):
+    """Not those of removed images, of files before they were replaced, of earlier runs, of other encoders."""
+    rows, status = accounted
+    found = {row["path"]: row["features"][0] for row in select_current_features(rows, status).collect()}
+    assert select_current_features(rows, status).count() == len(found)
+    assert found == {"fresh": 1.0, "old": 1.0, "done again": 1.0, "twice old": 1.0, "replaced": 3.0}
+
+
+def test_the_label_of_a_feature_is_that_of_now(spark):
+    """Another `folder_level` relabels all images without featurising any."""
+    rows = table(spark, "featurized_images", [featurized("a", label="before")])
+    status = account_for_images(table(spark, "labeled_images", [labeled("a")]), rows, ENCODER, RUN)
+    (row,) = select_current_features(rows, status).collect()
+    assert row["label"] == "Apple"
+    assert row.asDict().keys() == {"path", "label", "features"}
+
+
+def status_row(path: str, status: str, reason: str | None = None) -> dict:
+    return {**labeled(path), "status": status, "reason": reason, "detail": reason, "encoder": "e", "run_id": "r"}
+
+
+def test_counts(spark):
+    rows = [
+        *[status_row(f"f{i}", "featurised") for i in range(5)],
+        *[status_row(f"q{i}", "quarantined", "empty") for i in range(2)],
+        *[status_row(f"u{i}", "unchanged") for i in range(3)],
+        status_row("uq", "unchanged", "truncated"),
+    ]
+    assert count_images(table(spark, "image_index", rows), table(spark, "image_status", rows)) == {
+        "listed": 11,
+        "featurised": 5,
+        "quarantined": 2,
+        "unchanged": 4,
+        "in_quarantine": 3,
+        "with_features": 8,
+    }
+    assert count_images(table(spark, "image_index", []), table(spark, "image_status", []))["listed"] == 0
+
+
+@pytest.mark.parametrize(
+    ("listed", "status"),
+    [
+        (["a", "b"], ["a"]),
+        (["a"], ["a", "b"]),
+        (["a", "b"], ["a", "a"]),
+        (["a", "a"], ["a", "a"]),
+    ],
+    ids=["lost", "out of nothing", "lost and doubled", "listed twice"],
+)
+def test_numbers_that_do_not_add_up(spark, listed, status):
+    frames = [
+        table(spark, name, [status_row(path, "featurised") for path in paths])
+        for name, paths in (("image_index", listed), ("image_status", status))
+    ]
+    with pytest.raises(ContractError, match=re.escape(f"Images listed: {len(listed)}, accounted for: {len(status)}")):
+        count_images(*frames)
+
+
+# ---- the tasks -------------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=500, deadline=None, database=None)
+@given(st.integers(1, 10**8), st.integers(1, 10**5), st.integers(1, 5000))
+def test_tasks_are_small_enough_and_keep_all_cores_busy(n_images, images_per_task, n_cores):
+    n_tasks = count_tasks(n_images, images_per_task, n_cores)
+    assert 1 <= n_tasks <= n_images
+    assert math.ceil(n_images / n_tasks) <= images_per_task
+    assert n_tasks == n_images or n_tasks % n_cores == 0
+    if n_tasks % n_cores == 0 and n_tasks > n_cores:  # one round less would not do
+        assert (n_tasks - n_cores) * images_per_task < n_images
+
+
+def test_count_tasks_by_hand():
+    assert [count_tasks(n, 128, 2) for n in (1, 2, 3, 256, 257, 1000)] == [1, 2, 2, 2, 4, 8]
+
+
+# ---- the encoder -----------------------------------------------------------------------------------------------------
+
+
+def test_an_exported_encoder_is_not_exported_again():
+    asked = EncoderParameters(name="MobileNetV2", alpha=0.35, weights="random:2", engine="onnx")
+    loaded = []
+
+    def exported(encoder: Encoder) -> ExportedEncoder:
+        return ExportedEncoder(encoder.card, lambda: loaded.append(encoder) or encoder)
+
+    known = [exported(ENCODER), exported(OTHER_ENCODER)]
+    assert prepare_encoder(asked, EncoderWeights("random:2"), known) is OTHER_ENCODER
+    assert loaded == [OTHER_ENCODER]
+
+
+# ---- the featurization, with a network of one operation --------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def mean_encoder() -> Encoder:
+    """An ONNX network whose features are 1280 times the mean of the pixels, as 0 … 6."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    constants = {
+        "scale": np.full((1, N_FEATURES), 6 / 255, np.float32),
+        "axes": np.array([1, 2, 3], np.int64),
+        "column": np.array([-1, 1], np.int64),
+    }
+    nodes = [
+        helper.make_node("Cast", ["pixels"], ["floats"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["floats", "axes"], ["means"], keepdims=0),
+        helper.make_node("Reshape", ["means", "column"], ["rows"]),
+        helper.make_node("MatMul", ["rows", "scale"], ["features"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "mean",
+        [helper.make_tensor_value_info("pixels", TensorProto.UINT8, [None, 224, 224, 3])],
+        [helper.make_tensor_value_info("features", TensorProto.FLOAT, [None, N_FEATURES])],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    card = EncoderCard("mean", 0.35, "onnx", "none", "3" * 64, PREPROCESSING)
+    return Encoder(card, model.SerializeToString())
+
+
+def test_a_batch_from_files_to_the_committed_table(spark, tmp_path, mean_encoder):
+    """Through Spark's workers, the contract and the dataset: every pending image has one row, with its own features."""
+    folder = tmp_path / "images é" / "Äpfel [1]"
+    folder.mkdir(parents=True)
+    contents = {}
+    for i in range(40):
+        buffer = io.BytesIO()
+        Image.new("RGB", (3, 2), (6 * i, 0, 255)).save(buffer, "PNG")
+        contents[f"file:{folder}/{i} #%20.jpg"] = buffer.getvalue() if i % 8 else buffer.getvalue()[:-30]
+    for path, content in contents.items():
+        (folder / path.rpartition("/")[2]).write_bytes(content)
+    contents[f"file:{folder}/gone.jpg"] = None
+    pending = table(spark, "pending_images", [labeled(path, i) for i, path in enumerate(contents)])
+
+    (batch,) = featurize_images(pending, mean_encoder, parameters(images_per_task=4), RUN)
+    dataset = CommittedBatchesDataset(filepath=str(tmp_path / "table"), table="featurized_images")
+    dataset.save(TableContract("featurized_images").validate(batch))
+
+    rows = {row["path"]: row for row in dataset.load().collect()}
+    assert sorted(rows) == sorted(contents)
+    assert dataset.load().count() == len(contents)
+    for i, (path, content) in enumerate(contents.items()):
+        row = rows[path]
+        assert (row["length"], row["modification_time"].astimezone(UTC), row["label"]) == (i, WHEN, "Apple")
+        assert (row["encoder"], row["run_id"]) == (mean_encoder.card.fingerprint, THIS_RUN)
+        if content is None:
+            assert (row["reason"], row["features"], row["sha256"]) == ("vanished", None, None)
+        elif i % 8 == 0:
+            assert (row["reason"], row["features"], row["width"]) == ("truncated", None, 3)
+        else:
+            expected = decode(content).pixels.mean() / 255 * 6
+            np.testing.assert_allclose(row["features"], np.full(N_FEATURES, expected), rtol=1e-5)
+            assert row["reason"] is None
+
+
+def test_nothing_pending_nothing_written(spark, mean_encoder):
+    assert list(featurize_images(table(spark, "pending_images", []), mean_encoder, parameters(), RUN)) == []
