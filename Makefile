@@ -6,6 +6,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 READY := .venv/.ready
 export KEDRO_DISABLE_TELEMETRY := 1
+# Kedro calls ipython and jupyter by name.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: help setup run test lint viz notebook sample lock clean
 

@@ -117,6 +117,22 @@ def test_a_forbidden_local_file_is_unreadable(tmp_path, monkeypatch):
     assert second.content == b"b"
 
 
+def test_what_became_of_a_path_since_it_was_listed(tmp_path):
+    (tmp_path / "folder.jpg").mkdir()
+    (tmp_path / "loop.jpg").symlink_to(tmp_path / "loop.jpg")
+    (tmp_path / "file").touch()
+    expected = {
+        "folder.jpg": "unreadable",
+        "loop.jpg": "unreadable",
+        "broken link.jpg": "vanished",
+        "file/1.jpg": "vanished",
+        f"{'x' * 300}.jpg": "unreadable",
+    }
+    (tmp_path / "broken link.jpg").symlink_to(tmp_path / "nothing")
+    files = read_files([f"file:{tmp_path}/{name}" for name in expected], 0)
+    assert [file.problem.reason for file in files] == list(expected.values())
+
+
 class Faulty:
     """A remote filesystem with one file that fails."""
 

@@ -57,7 +57,7 @@ def test_what_is_not_there(spec):
 
 
 def test_a_folder_is_no_file(tmp_path):
-    with pytest.raises(EncoderError, match="cannot be read: .*directory"):
+    with pytest.raises(EncoderError, match=r"cannot be read: .*directory"):
         find_weights(str(tmp_path), 0.35)
 
 

@@ -1,6 +1,9 @@
 """Commands that only look at the project start neither a JVM nor TensorFlow; parts of the pipeline run alone."""
 
+import os
 import shutil
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -41,3 +44,15 @@ def test_parts_run_alone_on_what_is_there(kedro, sample_run, tmp_path, selection
     done = kedro("run", selection, f"--params=images=/nowhere,output={output},pca.n_components=7")
     assert done.returncode == 0, done.stderr
     assert (output / "05_model_input" / "reduced_features" / "_SUCCESS").is_file()
+
+
+def test_ipython_has_the_catalog(kedro, traps):
+    """As in an activated environment: Kedro calls `ipython` by name."""
+    mark, environment = traps
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    code = "print(sorted(pipelines), catalog['pca']._describe()['filepath'])"
+    done = kedro("ipython", "-c", code, PATH=path, **environment)
+    assert done.returncode == 0, done.stderr
+    assert "'featurization'" in done.stdout
+    assert "06_models/pca.safetensors" in done.stdout
+    assert not mark.exists()

@@ -5,6 +5,7 @@ the parameter `encoder.weights`: `bundled`, `imagenet`, `random:<seed>` or a fil
 """
 
 import argparse
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -170,8 +171,8 @@ def evaluate(features: np.ndarray, photographs: Photographs, unseen: Sequence[st
 
 def describe(quality: Quality) -> str:
     """One line for people."""
-    shares = f"same kind {quality.overall:.1%} (seen {quality.seen:.1%}, unseen {quality.unseen:.1%})"
-    return f"{shares}, {quality.components} components for 95 %"
+    apart = "" if math.isnan(quality.unseen) else f" (seen {quality.seen:.1%}, unseen {quality.unseen:.1%})"
+    return f"same kind {quality.overall:.1%}{apart}, {quality.components} components for 95 %"
 
 
 def _share(hits: np.ndarray) -> float:
