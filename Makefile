@@ -6,6 +6,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 READY := .venv/.ready
 export KEDRO_DISABLE_TELEMETRY := 1
+# Notebooks start in their own folder; without this they would log as if there were no conf/logging.yml.
+export KEDRO_LOGGING_CONFIG := $(CURDIR)/conf/logging.yml
 # Kedro calls ipython and jupyter by name.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 

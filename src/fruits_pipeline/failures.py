@@ -39,8 +39,9 @@ _KNOWN_TO_SPARK = (
 
 @contextmanager
 def told_once() -> Iterator[None]:
-    """Keeps Kedro from logging a failure that the command line is about to explain."""
-    loggers = [logging.getLogger(name) for name in ("kedro.pipeline.node", "kedro.validation.parameter_validator")]
+    """Keeps Kedro and Py4J from logging a failure that the command line is about to explain."""
+    names = ("kedro.pipeline.node", "kedro.validation.parameter_validator", None)  # None: Py4J logs Ctrl-C on the root
+    loggers = [logging.getLogger(name) for name in names]
     for logger in loggers:
         logger.addFilter(_is_no_error)
     try:

@@ -71,6 +71,11 @@ class ProjectHooks:
             self._record.begin(node.name)
 
     @hook_impl
+    def before_node_run(self) -> None:
+        """Makes Ctrl-C mean Ctrl-C again, now that Spark has started and put its own handler there."""
+        spark.restore_interrupts()
+
+    @hook_impl
     def before_dataset_saved(self, dataset_name: str) -> None:
         """Starts the progress bar when the featurization is about to be evaluated."""
         if dataset_name == "featurized_images" and self._catalog and FeaturizationProgress.is_wanted():

@@ -8,8 +8,10 @@ PYSPARK_SUBMIT_ARGS: commands that touch no table (`kedro viz`, `kedro registry 
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -54,6 +56,16 @@ def _use_utf8_file_names() -> None:
     locale = os.environ.get("LC_ALL") or os.environ.get("LC_CTYPE") or os.environ.get("LANG") or ""
     if "utf" not in locale.lower():
         os.environ["LC_ALL"] = "C.UTF-8"
+
+
+def restore_interrupts() -> None:
+    """Gives SIGINT back to Python.
+
+    PySpark's handler cancels all jobs over the connection that the interrupted call is using; Py4J then fails with an
+    error that no longer says that somebody pressed Ctrl-C.
+    """
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def check_java() -> None:

@@ -2,6 +2,10 @@
 
 import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -99,3 +103,27 @@ def test_unwritable_output(tmp_path):
             os._exit(0)
         os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def test_ctrl_c_leaves_no_half_batch(sample_run, tmp_path):
+    """Interrupted in the middle of the featurization: exit code 130, one message, nothing committed."""
+    output = tmp_path / "output"
+    shutil.copytree(sample_run.output / "06_models", output / "06_models")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "kedro", "run", f"--params=images={sample_run.images},output={output}"],
+        cwd=sample_run.project,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    batches = output / "04_feature" / "featurized_images"
+    deadline = time.monotonic() + 120
+    while not list(batches.glob("batch=*/_temporary")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    _, log = process.communicate(timeout=60)
+    assert process.returncode == 130, log
+    assert log.rstrip().endswith("run the same command again to continue.")
+    assert "Traceback" not in log
+    assert not list(batches.glob("batch=*/_SUCCESS"))
+    assert not (output / "05_model_input").exists()
