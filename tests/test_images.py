@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageFile
 
@@ -18,7 +18,7 @@ from fruits_pipeline.parameters import FeaturizationParameters
 AWKWARD = Path(__file__).resolve().parents[2] / "shared" / "images" / "awkward"
 WHITE = np.full((224, 224, 3), 255, np.uint8)
 
-fuzz = settings(max_examples=400, deadline=None, database=None)
+fuzz = settings(max_examples=400, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def encode(image: Image.Image, kind: str, **options) -> bytes:

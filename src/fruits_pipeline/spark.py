@@ -24,6 +24,7 @@ JAVA_CURE = (
     "and set JAVA_HOME if `java` is not on the PATH."
 )
 _OLDEST_JAVA = 17
+_JAVA_OPTIONS = "spark.driver.extraJavaOptions"
 
 
 def configure(settings: Mapping[str, Any]) -> None:
@@ -36,7 +37,8 @@ def configure(settings: Mapping[str, Any]) -> None:
     if "PYSPARK_GATEWAY_PORT" in os.environ:
         return  # started by spark-submit: its JVM is there already, with its own settings
     _use_utf8_file_names()
-    settings = {"spark.driver.extraJavaOptions": _quiet_logs(), **settings}
+    java_options = f"{_quiet_logs()} {settings.get(_JAVA_OPTIONS, '')}".strip()
+    settings = {**settings, _JAVA_OPTIONS: java_options}
     arguments = [part for key, value in settings.items() for part in ("--conf", f"{key}={_text(value)}")]
     os.environ["PYSPARK_SUBMIT_ARGS"] = shlex.join([*arguments, "pyspark-shell"])
 

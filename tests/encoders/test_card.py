@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fruits_pipeline.encoders.card import EncoderCard, EncoderWeights, is_same_encoder
@@ -57,7 +57,7 @@ def test_the_fingerprint_is_the_same_for_ever():
     assert dataclasses.replace(card, alpha=1).fingerprint == card.fingerprint
 
 
-@settings(max_examples=200, deadline=None, database=None)
+@settings(max_examples=200, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 @given(cards, cards)
 def test_fingerprints_are_equal_exactly_where_features_are(one, other):
     def identity(card: EncoderCard) -> tuple:
@@ -68,7 +68,7 @@ def test_fingerprints_are_equal_exactly_where_features_are(one, other):
     assert set(one.fingerprint) <= set("0123456789abcdef")
 
 
-@settings(max_examples=100, deadline=None, database=None)
+@settings(max_examples=100, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 @given(cards)
 def test_cards_survive_json(card):
     import json

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -34,11 +35,12 @@ def viz(sample_run, traps_of_module, tmp_path_factory):
             env={**os.environ, **traps_of_module[1]},
             stdout=file,
             stderr=file,
+            start_new_session=True,
         )
     try:
         yield wait_for(f"http://127.0.0.1:{port}", server, log)
     finally:
-        server.terminate()
+        os.killpg(server.pid, signal.SIGKILL)  # Kedro-Viz serves from a child, which would outlive its parent
         server.wait(timeout=30)
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -254,7 +254,7 @@ def test_numbers_that_do_not_add_up(spark, listed, status):
 # ---- the tasks -------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=500, deadline=None, database=None)
+@settings(max_examples=500, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(1, 10**8), st.integers(1, 10**5), st.integers(1, 5000))
 def test_tasks_are_small_enough_and_keep_all_cores_busy(n_images, images_per_task, n_cores):
     n_tasks = count_tasks(n_images, images_per_task, n_cores)

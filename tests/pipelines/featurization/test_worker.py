@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -217,7 +217,7 @@ def test_a_passing_fault_fails_the_task(network, tmp_path, monkeypatch):
 # ---- list_array ------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=200, deadline=None, database=None)
+@settings(max_examples=200, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.booleans(), max_size=40), st.integers(1, 5))
 def test_nulls_may_stand_anywhere(is_null, d):
     n = is_null.count(False)

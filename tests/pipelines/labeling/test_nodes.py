@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from pathlib import PurePosixPath
 
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from pyspark.sql import functions as F
 
@@ -32,7 +32,13 @@ def drawn(strategy: st.SearchStrategy[str], n: int) -> list[str]:
     """Many examples at once: one Spark job checks them all."""
     found: list[str] = []
 
-    @settings(max_examples=n, database=None, deadline=None, phases=[Phase.generate])
+    @settings(
+        max_examples=n,
+        database=None,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow],
+        phases=[Phase.generate],
+    )
     @given(strategy)
     def collect(value: str) -> None:
         found.append(value)

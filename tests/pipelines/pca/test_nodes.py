@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
@@ -90,7 +90,7 @@ def test_five_hundred_rows_of_real_width_and_low_rank():
     np.testing.assert_allclose(pca["components"], expected, rtol=0, atol=1e-6)
 
 
-@settings(max_examples=60, deadline=None, database=None)
+@settings(max_examples=60, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(0, 10**6), st.integers(3, 40), st.integers(2, 15), st.integers(1, 9))
 def test_components_are_orthonormal_largest_first_and_whole(seed, n, d, n_parts):
     vectors = features(n, d, seed)
@@ -136,7 +136,7 @@ def test_k_is_exact_at_the_boundaries(variance, k):
 
 
 @given(st.lists(st.integers(1, 1000), min_size=1, max_size=60), st.integers(1, 64))
-@settings(max_examples=200, deadline=None, database=None)
+@settings(max_examples=200, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 def test_k_is_the_smallest_that_reaches_the_share(variances, share):
     variances = sorted(variances, reverse=True)
     k = k_of(variances, variance=share / 64)

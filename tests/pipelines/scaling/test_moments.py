@@ -5,12 +5,12 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fruits_pipeline.pipelines.scaling.moments import Moments, merge_pairwise
 
-quick = settings(max_examples=150, deadline=None, database=None)
+quick = settings(max_examples=150, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 
 matrices = st.builds(
     lambda seed, n, d, spread: np.random.default_rng(seed).normal(1.0, 10.0**spread, (n, d)),
