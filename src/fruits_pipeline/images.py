@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 PREPROCESSING: Final = "pillow-rgb-on-white-exif-bicubic-224/1"
 """Name and version of what `decode` does; raise the version whenever one pixel may change."""
@@ -40,7 +40,18 @@ _FORMATS: Final = tuple(
 )
 # A whitelist, because Pillow also opens formats that run other programs (EPS starts Ghostscript).
 
-_SIGNATURES: Final = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"RIFF", b"BM", b"II*\x00", b"MM\x00*")
+_SIGNATURES: Final = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"II*\x00", b"MM\x00*", b"\x00\x00\x00\x0cjP  ")
+
+_TURNS: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What undoes each EXIF orientation (PIL.ImageOps.exif_transpose)."""
 
 _SIXTEEN_BIT: Final = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 _EIGHT_BIT: Final = ("1", "L", "P", "RGB", "RGBX", "RGBA", "RGBa", "LA", "La", "PA", "CMYK", "YCbCr", "LAB", "HSV")
@@ -111,7 +122,7 @@ def decode(content: bytes, max_pixels: int = MAX_PIXELS) -> DecodedImage:
             raise UnusableImageError(
                 "too_large", f"{image.width} x {image.height} pixels, limit {max_pixels}", original
             )
-        return DecodedImage(_pixels(image, original), original)
+        return DecodedImage(_pixels(image, content, original), original)
 
 
 def _open(content: bytes) -> Image.Image:
@@ -120,22 +131,29 @@ def _open(content: bytes) -> Image.Image:
         return Image.open(io.BytesIO(content), formats=_FORMATS)
     except Image.DecompressionBombError as error:
         raise UnusableImageError("too_large", str(error)) from error
-    except UnidentifiedImageError as error:
-        raise UnusableImageError(*_unidentified(content)) from error
     except MemoryError:
         raise
     except Exception as error:  # decoders raise whatever they like on wild bytes (struct.error, KeyError, …)
-        raise UnusableImageError("decode_error", f"{type(error).__name__}: {error}") from error
+        if isinstance(error, UnidentifiedImageError) or not _is_signed(content):
+            raise UnusableImageError(*_unidentified(content)) from error
+        raise _damaged(error, content) from error
 
 
 def _unidentified(content: bytes) -> tuple[str, str]:
     """Tells a cut image from something that never was one, by its first bytes."""
-    if content.startswith(_SIGNATURES) or content[4:12] == b"ftypavif":
+    if _is_signed(content):
         return "truncated", f"an image signature, but no readable header in {len(content)} bytes"
     return "not_an_image", f"no image signature in the first of {len(content)} bytes: {content[:16]!r}"
 
 
-def _pixels(image: Image.Image, original: Original) -> np.ndarray:
+def _is_signed(content: bytes) -> bool:
+    """Whether the first bytes are those of an image; where two letters say little, the next ones must fit."""
+    is_webp = content.startswith(b"RIFF") and content[8:12] == b"WEBP"
+    is_bmp = content.startswith(b"BM") and content[6:10] == bytes(4)  # two reserved fields, always 0
+    return content.startswith(_SIGNATURES) or is_webp or is_bmp or content[4:12] == b"ftypavif"
+
+
+def _pixels(image: Image.Image, content: bytes, original: Original) -> np.ndarray:
     """Decodes and resizes; every failure has a reason."""
     try:
         image.load()
@@ -144,18 +162,31 @@ def _pixels(image: Image.Image, original: Original) -> np.ndarray:
     except (UnusableImageError, MemoryError):
         raise
     except Exception as error:
-        reason = "truncated" if "truncated" in str(error).lower() else "decode_error"
-        raise UnusableImageError(reason, f"{type(error).__name__}: {error}", original) from error
+        raise _damaged(error, content, original) from error
+
+
+def _damaged(error: Exception, content: bytes, original: Original | None = None) -> UnusableImageError:
+    """The reason behind a decoder's error: the file was cut, or its bytes are wrong."""
+    cut = "truncated" in str(error).lower() or _is_cut_webp(content)
+    return UnusableImageError("truncated" if cut else "decode_error", f"{type(error).__name__}: {error}", original)
+
+
+def _is_cut_webp(content: bytes) -> bool:
+    """Whether a WebP is shorter than its header says; its decoder does not tell."""
+    promised = int.from_bytes(content[4:8], "little") + 8  # RIFF counts from byte 8
+    return content.startswith(b"RIFF") and len(content) < promised
 
 
 def _upright(image: Image.Image) -> Image.Image:
     """Applies EXIF orientation; unreadable EXIF data is no reason to lose a good picture."""
     try:
-        return ImageOps.exif_transpose(image)
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
     except MemoryError:
         raise
     except Exception:
         return image
+    turn = _TURNS.get(orientation) if isinstance(orientation, int) else None
+    return image if turn is None else image.transpose(turn)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -178,6 +209,11 @@ def _on_white(image: Image.Image) -> Image.Image:
 
 
 def _from_sixteen_bits(image: Image.Image) -> Image.Image:
-    """Scales 0 … 65535 to 0 … 255. Pillow's own conversion clips at 255 and gives a white picture."""
+    """Scales 0 … 65535 to 0 … 255, with the transparent value as white.
+
+    Pillow's own conversion clips at 255, which gives a white picture.
+    """
     values = np.clip(np.asarray(image), 0, 65535).astype(np.float32)
-    return Image.fromarray(np.rint(values / 257).astype(np.uint8))
+    gray = np.rint(values / 257).astype(np.uint8)
+    transparent = image.info.get("transparency")
+    return Image.fromarray(gray if transparent is None else np.where(values == transparent, np.uint8(255), gray))

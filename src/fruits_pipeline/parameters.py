@@ -4,6 +4,7 @@ Kedro finds these models through the type hints of the nodes. The values stand i
 `conf/base/parameters_<pipeline>.yml`, and `kedro run --params=pca.variance=0.9` overrides them.
 """
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -23,8 +24,13 @@ class _Parameters(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-def _lower_without_dot(extensions: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(extension.lower().lstrip(".") for extension in extensions)
+def _as_extensions(values: tuple[str, ...]) -> tuple[str, ...]:
+    """Lower case, without the dot; what no file name can end in is refused."""
+    extensions = tuple(value.lower().removeprefix(".") for value in values)
+    for extension in extensions:
+        if not re.fullmatch(r"[^\s./*?]+", extension):
+            raise ValueError(f"{extension!r} is no file name extension; write jpg, not *.jpg")
+    return extensions
 
 
 class IngestionParameters(_Parameters):
@@ -34,7 +40,7 @@ class IngestionParameters(_Parameters):
         extensions: File name extensions, compared without regard to case.
     """
 
-    extensions: Annotated[tuple[str, ...], AfterValidator(_lower_without_dot)] = Field(min_length=1)
+    extensions: Annotated[tuple[str, ...], AfterValidator(_as_extensions)] = Field(min_length=1)
 
 
 class LabelingParameters(_Parameters):
@@ -70,7 +76,8 @@ class FeaturizationParameters(_Parameters):
         batch_size: Images per call of the network.
         images_per_task: Upper bound of images in one Spark task; smaller means finer progress and retries.
         read_ahead: Files read in advance by each worker from remote storage, to hide its latency.
-        max_pixels: Larger images (width × height) are quarantined as `too_large`.
+        max_pixels: Larger images (width × height) are quarantined as `too_large`. Pillow opens none that have more
+            than twice its own limit.
         max_quarantined: Share of the listed images (0 … 1) that may be in quarantine before a run fails.
         refresh: Featurise all images again, also those that are done.
     """
@@ -78,7 +85,7 @@ class FeaturizationParameters(_Parameters):
     batch_size: int = Field(ge=1, le=256)
     images_per_task: int = Field(ge=1)
     read_ahead: int = Field(ge=0, le=256)
-    max_pixels: int = Field(ge=1, le=4 * MAX_PIXELS)
+    max_pixels: int = Field(ge=1, le=2 * MAX_PIXELS)
     max_quarantined: float = Field(ge=0, le=1)
     refresh: bool
 

@@ -60,7 +60,9 @@ RULES: Final[dict[str, dict[str, str]]] = {
         **_HAS_LABEL,
         "either features or a reason": "(features is null) != (reason is null)",
         "reason is a known code": f"reason is null or reason in ({_REASONS_SQL})",
-        f"{N_FEATURES} features": f"features is null or size(features) = {N_FEATURES}",
+        f"{N_FEATURES} features": (
+            f"features is null or (size(features) = {N_FEATURES} and not exists(features, x -> x is null))"
+        ),
         # array_min/array_max order NaN above every number, so NaN and infinity break the upper bound too.
         "features are finite and within ReLU6's 0 ... 6": (
             "features is null or (array_min(features) >= 0 and array_max(features) <= 6)"

@@ -34,8 +34,6 @@ def test_bundled_weights_come_with_the_package():
 
 @pytest.mark.parametrize("name", ["weights.h5", "a b é #1%20 [x].weights.h5", "a::b.h5"])
 def test_a_path_names_a_file(tmp_path, name):
-    if "::" in name:
-        pytest.xfail("BUG 16: fsspec takes :: for a chain of file systems")
     (tmp_path / name).write_bytes(b"content")
     found = find_weights(str(tmp_path / name), 0.35)
     assert found.content == b"content"
@@ -76,9 +74,6 @@ def test_a_store_that_refuses(monkeypatch, error):
         find_weights("s3://b/w.h5", 0.35)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="BUG 17: botocore's errors are no OSError, so missing credentials are a traceback"
-)
 def test_a_store_without_credentials(monkeypatch):
     def refuse(*arguments, **options):
         raise botocore.exceptions.NoCredentialsError

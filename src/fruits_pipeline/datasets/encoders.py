@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import fsspec
+from fsspec.implementations.local import LocalFileSystem
 from kedro.io import AbstractDataset, DatasetError
 from kedro.io.core import get_protocol_and_path
 
@@ -97,10 +100,17 @@ class _EncoderFolder:
         return f"{self.path}/{card.fingerprint}{_SUFFIX[card.engine]}"
 
     def _write(self, path: str, content: bytes) -> None:
-        """Writes a file whole or not at all (fsspec moves it into place when the transaction ends)."""
-        self._fs.makedirs(self.path, exist_ok=True)
-        with self._fs.transaction, self._fs.open(path, "wb") as file:
-            file.write(content)
+        """Writes a file whole or not at all: object stores do, and on a disk the last step is a rename beside it."""
+        if not isinstance(self._fs, LocalFileSystem):
+            self._fs.pipe_file(path, content)
+            return
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        unfinished = Path(f"{path}.{os.getpid()}.tmp")
+        try:
+            unfinished.write_bytes(content)
+            unfinished.replace(path)
+        finally:
+            unfinished.unlink(missing_ok=True)
 
 
 class ExportedEncodersDataset(AbstractDataset[None, list[ExportedEncoder]]):

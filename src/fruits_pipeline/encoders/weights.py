@@ -58,10 +58,12 @@ def imagenet_file_name(alpha: float) -> str:
 
 def _read(path: str) -> bytes:
     try:
+        if "://" not in path:
+            return Path(path).read_bytes()
         with fsspec.open(path, "rb") as file:
             content: bytes = file.read()
             return content
     except FileNotFoundError as error:
         raise EncoderError(f"There is no weights file at encoder.weights={path}. {CURE}") from error
-    except (OSError, ValueError, ImportError) as error:
+    except Exception as error:  # each storage has errors of its own; botocore's are no OSError
         raise EncoderError(f"The weights file encoder.weights={path} cannot be read: {error}. {CURE}") from error

@@ -123,10 +123,8 @@ def test_nothing_is_pending_twice(spark, committed):
     assert paths(select_pending(listed, committed, ENCODER, parameters())) == []
 
 
-@pytest.mark.xfail(
-    strict=True, reason="BUG 14: what could not be read once is never read again: chmod changes no mtime"
-)
 def test_files_that_could_not_be_read_are_tried_again(spark):
+    """Another permission changes neither the size nor the time of a file."""
     listed = table(spark, "labeled_images", [labeled("vanished"), labeled("unreadable"), labeled("empty")])
     committed = table(
         spark, "featurized_images", [featurized(r, None, reason=r) for r in ("vanished", "unreadable", "empty")]

@@ -11,7 +11,7 @@ from fruits_pipeline.pipelines.ingestion.nodes import extension_pattern, index_i
 from fruits_pipeline.schemas import COLUMNS, struct_type
 
 WHEN = datetime(2026, 11, 21, 12, 0, 0, 123456, tzinfo=UTC)
-PARAMETERS = IngestionParameters(extensions=["jpg", ".PNG", "tar.gz"])
+PARAMETERS = IngestionParameters(extensions=["jpg", ".PNG", "c++"])
 
 IMAGES = [
     "a.jpg",
@@ -21,7 +21,7 @@ IMAGES = [
     ".x.y.png",
     "a b é 🍎.jpg",
     "a.txt.jpg",
-    "a.tar.gz",
+    "a.C++",
     "new\nline.jpg",
     "#%20?[x].jpg",
     ".jpg",
@@ -34,7 +34,8 @@ OTHERS = {  # name: extension under which it is counted
     "a.jpg\n": "jpg\n",
     "a.jpeg": "jpeg",
     "a.TXT": "txt",
-    "a.gz": "gz",
+    "a.tar.gz": "gz",
+    "a.ccc": "ccc",
     "a.": "",
     "Thumbs.db": "db",
     "jpg.d/README": "",

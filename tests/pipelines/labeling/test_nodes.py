@@ -89,7 +89,6 @@ def test_a_path_that_is_not_that_deep_has_no_label(spark):
     assert labels(spark, ["file:/a/1.jpg"], 1, 3, 32) == [("a", None, None)]
 
 
-@pytest.mark.xfail(strict=True, reason="BUG 13: beyond the root, the scheme is taken for a folder")
 def test_the_scheme_is_no_folder(spark):
     assert labels(spark, ["file:/1.jpg", "s3://bucket/a/1.jpg"], 1, 4) == [(None, None), ("a", None)]
 

@@ -114,7 +114,6 @@ def test_without_variance_there_are_no_components(vectors):
     np.testing.assert_array_equal(pca["total_variance"], [0])
 
 
-@pytest.mark.xfail(strict=True, reason="BUG 9: NaN shares where n_components is asked of images that are all alike")
 def test_without_variance_no_number_of_components_gives_nan():
     _, pca = fit(np.tile(features(1, 30), (7, 1)), n_components=2)
     assert np.isfinite(pca["explained_variance_ratio"]).all()
@@ -202,7 +201,6 @@ def test_mirrored_features_mirror_the_components():
     )
 
 
-@pytest.mark.xfail(strict=True, reason="BUG 10: among loadings of equal size, rounding decides about the sign")
 def test_signs_are_fixed_where_loadings_are_equally_large():
     """Two images, and features that are multiples of each other, have loadings that differ by rounding only."""
     rng = np.random.default_rng(0)

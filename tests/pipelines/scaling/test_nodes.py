@@ -71,7 +71,6 @@ def test_many_partial_moments_are_merged_in_the_workers(tables, vectors, monkeyp
     assert_moments(compute_moments(featurized.repartition(5), status, ScalingParameters(block_rows=4)), vectors)
 
 
-@pytest.mark.xfail(strict=True, reason="BUG 11: the driver takes one part (13 MB) per partition, not _COLLECTED_PARTS")
 def test_the_driver_takes_a_bounded_number_of_parts(tables, monkeypatch):
     """128 MB of features are a partition: 3 million images would send 1.5 GB, more than spark.driver.maxResultSize."""
     taken = []

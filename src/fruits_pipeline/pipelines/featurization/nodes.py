@@ -20,6 +20,9 @@ logger = logging.getLogger(__name__)
 IDENTITY = ["path", "length", "modification_time"]
 """What makes two listings the same image: a file that was replaced has another size or time."""
 
+UNREAD = ("vanished", "unreadable")
+"""Reasons that say nothing about the bytes: another permission changes neither size nor time of a file."""
+
 
 def prepare_encoder(parameters: EncoderParameters, weights: EncoderWeights, exported: list[ExportedEncoder]) -> Encoder:
     """Takes the encoder that was exported earlier, or exports it now (the only step that needs TensorFlow).
@@ -58,11 +61,13 @@ def select_pending(
         parameters: `refresh` selects all images.
 
     Returns:
-        The rows of `labeled_images` that are new, were replaced, or were never done by this encoder.
+        The rows of `labeled_images` that are new, were replaced, were never done by this encoder, or whose bytes
+        could not be read the last time.
     """
     if parameters.refresh:
         return labeled_images
-    done = committed_images.where(F.col("encoder") == encoder.card.fingerprint).select(IDENTITY)
+    by_this_encoder = committed_images.where(F.col("encoder") == encoder.card.fingerprint)
+    done = by_this_encoder.where(F.col("reason").isNull() | ~F.col("reason").isin(*UNREAD)).select(IDENTITY)
     return labeled_images.join(done, IDENTITY, "left_anti").select(labeled_images.columns)
 
 

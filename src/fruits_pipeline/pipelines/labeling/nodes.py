@@ -30,5 +30,6 @@ def label_images(image_index: DataFrame, parameters: LabelingParameters) -> Data
 
 
 def label_of(path: Column, folder_level: int = 1) -> Column:
-    """Name of the folder `folder_level` levels above the file; null if the path is not that deep."""
-    return F.try_element_at(F.split(path, "/"), F.lit(-1 - folder_level))
+    """Name of the folder (or bucket) `folder_level` levels above the file; null if the path is not that deep."""
+    without_scheme = F.regexp_replace(path, r"(?s)\A[A-Za-z][A-Za-z0-9+.-]*:/*", "")
+    return F.try_element_at(F.split(without_scheme, "/"), F.lit(-1 - folder_level))

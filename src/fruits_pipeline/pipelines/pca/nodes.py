@@ -17,6 +17,9 @@ from fruits_pipeline.pipelines.scaling.nodes import Arrays, feature_matrix
 
 logger = logging.getLogger(__name__)
 
+_EQUAL = 1e-8
+"""Relative difference below which two loadings are equal up to rounding."""
+
 
 def fit_pca(moments: Arrays, scaler: Arrays, parameters: PcaParameters) -> Arrays:
     """Fits PCA on the standardised features, from their moments alone.
@@ -43,7 +46,7 @@ def fit_pca(moments: Arrays, scaler: Arrays, parameters: PcaParameters) -> Array
     variances, components = np.maximum(variances[::-1], 0.0), vectors.T[::-1]
     k = choose_k(variances, count, parameters)
     total = variances.sum()
-    ratio = variances[:k] / total if k else variances[:0]
+    ratio = variances[:k] / total if total > 0 else np.zeros(k)
     logger.info("PCA keeps %d components with %.2f %% of the variance of %d images", k, 100 * ratio.sum(), count)
     return {
         "components": np.ascontiguousarray(_with_fixed_signs(components[:k])),
@@ -83,9 +86,10 @@ def choose_k(variances: np.ndarray, count: int, parameters: PcaParameters) -> in
 
 
 def _with_fixed_signs(components: np.ndarray) -> np.ndarray:
-    """Turns each row so that its entry of largest absolute value is positive."""
-    largest = np.abs(components).argmax(axis=1) if len(components) else np.empty(0, np.intp)
-    signs = np.sign(components[np.arange(len(components)), largest])
+    """Turns each row so that its entry of largest absolute value, of equal ones the first, is positive."""
+    sizes = np.abs(components)
+    is_largest = sizes >= sizes.max(axis=1, keepdims=True, initial=0.0) * (1 - _EQUAL)
+    signs = np.sign(components[np.arange(len(components)), is_largest.argmax(axis=1)])
     turned: np.ndarray = components * np.where(signs == 0, 1.0, signs)[:, None]
     return turned
 

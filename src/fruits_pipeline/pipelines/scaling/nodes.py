@@ -36,10 +36,7 @@ def compute_moments(featurized_images: DataFrame, image_status: DataFrame, param
         InputError: If there is no image with features.
     """
     features = select_current_features(featurized_images, image_status).select("features")
-    partials = features.mapInArrow(_PartialMoments(parameters.block_rows), _PARTIAL_SCHEMA)
-    if features.sparkSession.sparkContext.defaultParallelism > _COLLECTED_PARTS:
-        partials = partials.repartition(_COLLECTED_PARTS).mapInArrow(_merge_partials, _PARTIAL_SCHEMA)
-    rows = partials.collect()
+    rows = _partial_moments(features, parameters.block_rows).collect()
     moments = merge_pairwise(_unpack(row["count"], row["mean"], row["comoment"]) for row in rows)
     if moments is None:
         raise InputError(
@@ -47,6 +44,15 @@ def compute_moments(featurized_images: DataFrame, image_status: DataFrame, param
             "the columns reason and detail of 03_primary/image_status."
         )
     return {"count": np.array([moments.count]), "mean": moments.mean, "comoment": moments.comoment}
+
+
+def _partial_moments(features: DataFrame, block_rows: int) -> DataFrame:
+    """At most `_COLLECTED_PARTS` partial moments, without leaving a core idle."""
+    partial = _PartialMoments(block_rows)
+    if features.sparkSession.sparkContext.defaultParallelism <= _COLLECTED_PARTS:
+        return features.coalesce(_COLLECTED_PARTS).mapInArrow(partial, _PARTIAL_SCHEMA)
+    partials = features.mapInArrow(partial, _PARTIAL_SCHEMA)
+    return partials.repartition(_COLLECTED_PARTS).mapInArrow(_merge_partials, _PARTIAL_SCHEMA)
 
 
 def fit_scaler(moments: Arrays) -> Arrays:
