@@ -51,6 +51,7 @@ def spark() -> Iterator[SparkSession]:
         .config("spark.ui.enabled", False)
         .config("spark.driver.bindAddress", "127.0.0.1")
         .config("spark.driver.host", "127.0.0.1")
+        .config("spark.driver.extraJavaOptions", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")  # as conf/base/spark.yml
         .config("spark.sql.shuffle.partitions", 4)
         .config("spark.sql.session.timeZone", "UTC")
         .config("spark.log.level", "OFF")

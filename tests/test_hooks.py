@@ -19,7 +19,14 @@ def test_unknown_parameters_are_refused(name, meant):
 
 @pytest.mark.parametrize(
     ("bad", "listed", "limit", "fails"),
-    [(0, 0, 0.0, False), (0, 100, 0.0, False), (1, 100, 0.01, False), (2, 100, 0.01, True), (1, 99, 0.01, True)],
+    [
+        (0, 0, 0.0, False),
+        (0, 100, 0.0, False),
+        (1, 100, 0.01, False),
+        (2, 100, 0.01, True),
+        (1, 99, 0.01, True),
+        (29, 100, 0.29, False),
+    ],
 )
 def test_quarantine_limit(bad, listed, limit, fails):
     counts = {"in_quarantine": bad, "listed": listed}

@@ -175,7 +175,7 @@ def check_quarantine(counts: dict[str, int], limit: float) -> None:
         QuarantineError: If it is larger.
     """
     bad, listed = counts["in_quarantine"], counts["listed"]
-    if bad > limit * listed:
+    if listed and bad / listed > limit:  # not bad > limit * listed: 29 > 0.29 * 100 in floating point
         raise QuarantineError(
             f"{bad} of {listed} images ({bad / listed:.1%}) are in quarantine, more than the "
             f"{limit:.1%} that featurization.max_quarantined allows. All results are written; 08_reporting/"
