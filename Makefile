@@ -24,6 +24,7 @@ $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(BIN)/python -m fruits_pipeline.class_archive
 	@touch $@
 
 run: setup ## Run the whole pipeline on the bundled sample; results go to data/

@@ -12,8 +12,9 @@ from kedro.validation.type_extractor import TypeExtractor
 from pydantic import BaseModel, ValidationError
 
 from fruits_pipeline import parameters as models
-from fruits_pipeline.parameters import GROUPS, N_FEATURES
+from fruits_pipeline.parameters import GROUPS
 from fruits_pipeline.pipeline_registry import register_pipelines
+from fruits_pipeline.schemas import N_FEATURES
 from fruits_pipeline.settings import CONFIG_LOADER_ARGS
 
 PROJECT = Path(__file__).resolve().parents[1]

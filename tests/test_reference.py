@@ -16,17 +16,15 @@ from fruits_pipeline.encoders.card import Encoder
 from fruits_pipeline.encoders.export import export_encoder
 from fruits_pipeline.encoders.keras_network import import_keras
 from fruits_pipeline.encoders.weights import find_weights, imagenet_file_name
-from fruits_pipeline.parameters import EncoderParameters, FeaturizationParameters
-from fruits_pipeline.pipelines.featurization.worker import FeaturizeTask
+from fruits_pipeline.parameters import EncoderParameters
+from fruits_pipeline.workers.featurization import FeaturizeTask
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.filterwarnings("ignore"),  # TensorFlow and tf2onnx warn of their own futures
 ]
 
-FEATURIZATION = FeaturizationParameters(
-    batch_size=1, images_per_task=128, read_ahead=0, max_pixels=89478485, max_quarantined=0.01, refresh=False
-)
+SIZES = {"batch_size": 1, "read_ahead": 0, "max_pixels": 89478485}
 
 
 def encoder(shared, alpha: float) -> Encoder:
@@ -40,7 +38,7 @@ def featurize(encoder: Encoder, paths: list) -> pd.DataFrame:
     rows = [
         {"path": f"file:{path}", "length": 1, "modification_time": None, "label": path.parent.name} for path in paths
     ]
-    task = FeaturizeTask(encoder.card, SimpleNamespace(value=encoder.payload), FEATURIZATION, "run", 1)
+    task = FeaturizeTask(encoder.card, SimpleNamespace(value=encoder.payload), "run", 1, **SIZES)
     return pa.Table.from_batches(task([pa.RecordBatch.from_pylist(rows)])).to_pandas()
 
 

@@ -1,4 +1,4 @@
-"""Spark's settings and Java, without starting either."""
+"""Spark's settings, without starting it."""
 
 import os
 import shlex
@@ -6,8 +6,7 @@ import sys
 
 import pytest
 
-from fruits_pipeline import spark
-from fruits_pipeline.errors import InputError
+from fruits_pipeline import java, spark
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +31,7 @@ def test_spark_submit_keeps_its_own_settings(monkeypatch):
     monkeypatch.setenv("PYSPARK_GATEWAY_PORT", "1")
     spark.configure({"spark.app.name": "x"})
     assert "PYSPARK_SUBMIT_ARGS" not in os.environ
-    spark.check_java()  # its JVM runs already
+    java.check_java()  # its JVM runs already
 
 
 @pytest.mark.parametrize(("locale", "expected"), [("C", "C.UTF-8"), ("fr_FR.UTF-8", None), ("en_US.utf8", None)])
@@ -41,46 +40,3 @@ def test_file_names_are_utf8_for_the_jvm(monkeypatch, locale, expected):
     monkeypatch.setenv("LC_CTYPE", "")
     spark.configure({})
     assert os.environ.get("LC_ALL") == expected
-
-
-def jdk(folder, release: str | None, output: str = ""):
-    java = folder / "bin" / "java"
-    java.parent.mkdir(parents=True)
-    java.write_text(f"#!/bin/sh\necho '{output}' >&2\n")
-    java.chmod(0o755)
-    if release:
-        (folder / "release").write_text(f'IMPLEMENTOR="x"\nJAVA_VERSION="{release}"\n')
-    return java
-
-
-@pytest.mark.parametrize(
-    ("release", "output", "version"),
-    [
-        ("17.0.15", "", 17),
-        ("21", "", 21),
-        ("1.8.0_412", "", 8),
-        (None, 'openjdk version "11.0.2" 2019-01-15', 11),
-        (None, "not a version", None),
-    ],
-)
-def test_java_version(tmp_path, release, output, version):
-    assert spark.java_version(str(jdk(tmp_path, release, output))) == version
-
-
-def test_old_java_is_refused(tmp_path, monkeypatch):
-    jdk(tmp_path, "1.8.0_412")
-    monkeypatch.setenv("JAVA_HOME", str(tmp_path))
-    with pytest.raises(InputError, match=r"Java 17 or later.*is Java 8"):
-        spark.check_java()
-
-
-def test_no_java_names_the_cure(tmp_path, monkeypatch):
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(InputError, match="openjdk-17-jre-headless"):
-        spark.check_java()
-
-
-def test_a_java_home_without_java_is_no_java(tmp_path, monkeypatch):
-    monkeypatch.setenv("JAVA_HOME", str(tmp_path))
-    with pytest.raises(InputError, match="none was found"):
-        spark.check_java()

@@ -10,6 +10,7 @@ import click
 from kedro.framework.cli.project import run as kedro_run
 
 from fruits_pipeline.failures import explain, told_once
+from fruits_pipeline.hooks import ProjectHooks
 
 WEIGHT_NAMES = ("bundled", "imagenet")
 
@@ -32,6 +33,7 @@ def run_pipeline(**options: Any) -> Any:
         ClickException: For every failure that a person can mend, with what failed and how to mend it.
     """
     options["params"] = with_absolute_paths(options["params"], Path.cwd())
+    ProjectHooks.run_is_expected = True
     try:
         with told_once():
             return kedro_run.callback(**options)  # type: ignore[misc]

@@ -13,6 +13,7 @@ from kedro.framework.hooks import hook_impl
 
 from fruits_pipeline import spark
 from fruits_pipeline.errors import InputError, QuarantineError
+from fruits_pipeline.java import check_java
 from fruits_pipeline.parameters import GROUPS
 from fruits_pipeline.progress import FeaturizationProgress
 from fruits_pipeline.run_record import RunRecord, git_commit
@@ -32,6 +33,9 @@ ROOTS = ("images", "output")
 class ProjectHooks:
     """The project's hooks (https://docs.kedro.org/en/stable/extend/hooks/introduction/)."""
 
+    run_is_expected = False
+    """Set by the command line's `run`: Spark may start while the pipelines are imported."""
+
     def __init__(self) -> None:
         """One instance serves one process; each run has a record of its own."""
         self._record: RunRecord | None = None
@@ -47,11 +51,13 @@ class ProjectHooks:
         self._project = context.project_path
         check_parameter_names(context._runtime_params or {})
         spark.configure(context.config_loader["spark"])
+        if ProjectHooks.run_is_expected:
+            spark.start_in_background()
 
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
         """Finds out before any work whether the run can work at all, and starts the record of the run."""
-        spark.check_java()
+        check_java()
         if "raw_images" in pipeline.inputs():
             check_images(catalog["raw_images"]._describe()["filepath"])
         check_output(catalog["featurized_images"]._describe()["filepath"])
@@ -90,6 +96,12 @@ class ProjectHooks:
         self._stop_progress()
         if self._record:
             self._record.lap(node.name)
+
+    @hook_impl
+    def after_dataset_loaded(self, dataset_name: str) -> None:
+        """Takes the clock of the listing into the record of the run."""
+        if dataset_name == "raw_images" and self._record and self._catalog:
+            self._record.start_clocks(getattr(self._catalog["raw_images"], "clock", {}))
 
     @hook_impl
     def on_pipeline_error(self) -> None:

@@ -97,7 +97,24 @@ class DecodedImage:
 
 
 def decode(content: bytes, max_pixels: int = MAX_PIXELS) -> DecodedImage:
-    """Decodes one image file into the encoder's input.
+    """Decodes one image file into the encoder's input: `decode_rgb`, then `resize`.
+
+    Args:
+        content: The bytes of the file.
+        max_pixels: Images with more pixels are refused before they are decoded.
+
+    Returns:
+        (224, 224, 3) uint8 pixels, and the size and mode of the original.
+
+    Raises:
+        UnusableImageError: For every file that is not a whole, supported image; the only error besides MemoryError.
+    """
+    rgb, original = decode_rgb(content, max_pixels)
+    return DecodedImage(resize(rgb, original), original)
+
+
+def decode_rgb(content: bytes, max_pixels: int = MAX_PIXELS) -> tuple[Image.Image, Original]:
+    """Decodes one image file to an upright RGB image of its own size.
 
     Alpha goes on white, palettes are expanded, 16-bit gray is scaled to 8 bits, EXIF orientation is applied, of an
     animation the first frame is taken. The extension of the file plays no part.
@@ -107,7 +124,7 @@ def decode(content: bytes, max_pixels: int = MAX_PIXELS) -> DecodedImage:
         max_pixels: Images with more pixels are refused before they are decoded.
 
     Returns:
-        (224, 224, 3) uint8 pixels, and the size and mode of the original.
+        The image, and the size and mode of the original.
 
     Raises:
         UnusableImageError: For every file that is not a whole, supported image; the only error besides MemoryError.
@@ -122,7 +139,28 @@ def decode(content: bytes, max_pixels: int = MAX_PIXELS) -> DecodedImage:
             raise UnusableImageError(
                 "too_large", f"{image.width} x {image.height} pixels, limit {max_pixels}", original
             )
-        return DecodedImage(_pixels(image, content, original), original)
+        return _load(image, content, original), original
+
+
+def resize(rgb: Image.Image, original: Original) -> np.ndarray:
+    """Resizes to what the encoder sees, without regard to the aspect ratio, as the original notebook does.
+
+    Args:
+        rgb: Of any size.
+        original: For the error.
+
+    Returns:
+        (224, 224, 3) uint8.
+
+    Raises:
+        UnusableImageError: If Pillow cannot resize it (an image without pixels).
+    """
+    try:
+        return np.asarray(rgb.resize((SIZE, SIZE), Image.Resampling.BICUBIC))
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise UnusableImageError("decode_error", f"{type(error).__name__}: {error}", original) from error
 
 
 def _open(content: bytes) -> Image.Image:
@@ -153,12 +191,11 @@ def _is_signed(content: bytes) -> bool:
     return content.startswith(_SIGNATURES) or is_webp or is_bmp or content[4:12] == b"ftypavif"
 
 
-def _pixels(image: Image.Image, content: bytes, original: Original) -> np.ndarray:
-    """Decodes and resizes; every failure has a reason."""
+def _load(image: Image.Image, content: bytes, original: Original) -> Image.Image:
+    """Decodes to upright RGB; every failure has a reason."""
     try:
         image.load()
-        rgb = _to_rgb(_upright(image))
-        return np.asarray(rgb.resize((SIZE, SIZE), Image.Resampling.BICUBIC))
+        return _to_rgb(_upright(image))
     except (UnusableImageError, MemoryError):
         raise
     except Exception as error:

@@ -10,9 +10,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from fruits_pipeline.images import MAX_PIXELS
-
-N_FEATURES = 1280
-"""Length of MobileNetV2's pooled last activation, for every alpha ≤ 1 (Sandler et al. 2018, table 2)."""
+from fruits_pipeline.schemas import N_FEATURES
 
 GROUPS = ("ingestion", "labeling", "encoder", "featurization", "scaling", "pca", "reporting")
 """Top-level names of the parameters."""

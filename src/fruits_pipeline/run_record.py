@@ -39,6 +39,7 @@ class RunRecord:
         git_commit: Of the project's code, with `-dirty` for uncommitted changes; None outside a git checkout.
         started_at: When the process started.
         seconds: Wall seconds by node, from the load of its first input to the save of its last output.
+        worker_clocks: Spark accumulators of the seconds that all workers together spent in each stage.
     """
 
     run_id: str
@@ -47,6 +48,7 @@ class RunRecord:
     git_commit: str | None = None
     started_at: datetime = field(default_factory=lambda: process_start())
     seconds: dict[str, float] = field(default_factory=dict)
+    worker_clocks: dict[str, Any] = field(default_factory=dict, repr=False)
     _began: dict[str, float] = field(default_factory=dict, repr=False)
 
     def begin(self, node: str) -> None:
@@ -57,6 +59,16 @@ class RunRecord:
         """Notes the time that a node has taken so far; the last call counts."""
         if node in self._began:
             self.seconds[node] = round(time.monotonic() - self._began[node], 3)
+
+    def start_clocks(self, clocks: dict[str, Any]) -> dict[str, Any]:
+        """Keeps the accumulators of some stages for the report, and gives them back for the workers."""
+        self.worker_clocks.update(clocks)
+        return clocks
+
+    @property
+    def worker_seconds(self) -> dict[str, float]:
+        """Seconds by stage, summed over all workers."""
+        return {stage: round(float(clock.value), 3) for stage, clock in self.worker_clocks.items()}
 
     @property
     def elapsed(self) -> float:

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fruits_pipeline.errors import ContractError
 from fruits_pipeline.images import REASONS
-from fruits_pipeline.parameters import N_FEATURES
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
+    from pyspark.sql import DataFrame
+
+N_FEATURES: Final = 1280
+"""Length of MobileNetV2's pooled last activation, for every alpha ≤ 1 (Sandler et al. 2018, table 2)."""
 
 _INDEX: Final = {"path": "string", "length": "bigint", "modification_time": "timestamp"}
 _LABELED: Final = {**_INDEX, "label": "string"}
@@ -102,7 +104,10 @@ class TableContract:
             ContractError: If columns are missing, unexpected or of another type.
         """
         self._check_columns(dict(data.dtypes))
-        return data.select(*COLUMNS[self.table]).withColumn("path", self._guarded_path())
+        return data.select(*COLUMNS[self.table]).selectExpr(f"{self._guarded_path()} as path", *self._other_columns())
+
+    def _other_columns(self) -> list[str]:
+        return [name for name in COLUMNS[self.table] if name != "path"]
 
     def _check_columns(self, found: dict[str, str]) -> None:
         expected = COLUMNS[self.table]
@@ -112,17 +117,36 @@ class TableContract:
         missing = {name: kind for name, kind in expected.items() if found.get(name) != kind}
         raise ContractError(f"Table {self.table}: expected columns {missing}, found {wrong} instead.")
 
-    def _guarded_path(self) -> Column:
-        """The path column, or Spark's error where a rule is broken."""
-        from pyspark.sql import functions as F
-
-        path = F.when(F.col("path").isNull(), F.raise_error(F.lit(f"table {self.table}: path is null")))
+    def _guarded_path(self) -> str:
+        """SQL for the path column, or Spark's error where a rule is broken."""
+        cases = [f"when path is null then raise_error({_quoted(f'table {self.table}: path is null')})"]
         for rule, condition in RULES[self.table].items():
-            message = F.concat(F.lit(f"table {self.table}: not true that {rule}: "), F.col("path"))
-            path = path.when(~F.coalesce(F.expr(condition), F.lit(False)), F.raise_error(message))
-        return path.otherwise(F.col("path")).cast("string")
+            message = f"concat({_quoted(f'table {self.table}: not true that {rule}: ')}, path)"
+            cases.append(f"when not coalesce({condition}, false) then raise_error({message})")
+        return f"cast(case {' '.join(cases)} else path end as string)"
+
+
+def _quoted(text: str) -> str:
+    """A SQL string literal."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def struct_type(table: str) -> Any:
     """The table's Spark schema, for tables that do not exist yet."""
     return ", ".join(f"`{name}` {kind}" for name, kind in COLUMNS[table].items())
+
+
+def arrow_schema(table: str) -> Any:
+    """The table's columns as the workers send them, a `pyarrow.Schema`."""
+    import pyarrow as pa
+
+    kinds = {
+        "string": pa.string(),
+        "bigint": pa.int64(),
+        "int": pa.int32(),
+        "boolean": pa.bool_(),
+        "timestamp": pa.timestamp("us", tz="UTC"),
+        "array<float>": pa.list_(pa.float32()),
+        "array<double>": pa.list_(pa.float64()),
+    }
+    return pa.schema([(name, kinds[kind]) for name, kind in COLUMNS[table].items()])

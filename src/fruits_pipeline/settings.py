@@ -1,6 +1,7 @@
 """Project settings, read by Kedro (https://docs.kedro.org/en/stable/configure/configuration_basics/)."""
 
 from fruits_pipeline.hooks import ProjectHooks
+from fruits_pipeline.schemas import struct_type
 
 HOOKS = (ProjectHooks(),)
 
@@ -11,4 +12,5 @@ CONFIG_LOADER_ARGS = {
     "base_env": "base",
     "default_run_env": "local",
     "config_patterns": {"spark": ["spark*", "spark*/**"]},
+    "custom_resolvers": {"columns": struct_type},
 }

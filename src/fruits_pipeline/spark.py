@@ -1,4 +1,4 @@
-"""Spark's settings and Java, without starting either.
+"""Spark's settings, and its start.
 
 Kedro's Spark datasets start the session at the first table that is read or written. They use
 `SparkSession.builder.getOrCreate()`, so the settings of `conf/<env>/spark.yml` reach the JVM through
@@ -7,23 +7,17 @@ PYSPARK_SUBMIT_ARGS: commands that touch no table (`kedro viz`, `kedro registry 
 
 import os
 import shlex
-import shutil
 import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
-from fruits_pipeline.errors import InputError
+from fruits_pipeline import class_archive, workers
+from fruits_pipeline.java import find_java
 
-JAVA_CURE = (
-    "Install a JDK 17 or 21 (Debian/Ubuntu: apt-get install openjdk-17-jre-headless; macOS: brew install openjdk@17) "
-    "and set JAVA_HOME if `java` is not on the PATH."
-)
-_OLDEST_JAVA = 17
 _JAVA_OPTIONS = "spark.driver.extraJavaOptions"
 
 
@@ -37,15 +31,15 @@ def configure(settings: Mapping[str, Any]) -> None:
     if "PYSPARK_GATEWAY_PORT" in os.environ:
         return  # started by spark-submit: its JVM is there already, with its own settings
     _use_utf8_file_names()
-    java_options = f"{_quiet_logs()} {settings.get(_JAVA_OPTIONS, '')}".strip()
-    settings = {**settings, _JAVA_OPTIONS: java_options}
+    java_options = [_quiet_logs(), *class_archive.options(find_java()), str(settings.get(_JAVA_OPTIONS, ""))]
+    settings = {**settings, _JAVA_OPTIONS: " ".join(java_options).strip()}
     arguments = [part for key, value in settings.items() for part in ("--conf", f"{key}={_text(value)}")]
     os.environ["PYSPARK_SUBMIT_ARGS"] = shlex.join([*arguments, "pyspark-shell"])
 
 
 def _quiet_logs() -> str:
     """Points the JVM to the project's log4j2 settings: Spark's errors reach Python as exceptions, once."""
-    return f"-Dlog4j2.configurationFile={(files('fruits_pipeline') / 'log4j2.properties')}"
+    return f'"-Dlog4j2.configurationFile={(files("fruits_pipeline") / "log4j2.properties")}"'
 
 
 def _text(value: Any) -> str:
@@ -60,6 +54,31 @@ def _use_utf8_file_names() -> None:
         os.environ["LC_ALL"] = "C.UTF-8"
 
 
+def start_in_background() -> None:
+    """Starts Spark, and on a local master its Python workers, while Python still imports what the run needs.
+
+    Call it after `configure`. Does nothing without Java, or where spark-submit has started Spark.
+
+    The first dataset that wants a session waits for this one. A failure here is no failure yet: whoever needs Spark
+    meets the same one and reports it.
+    """
+    # Imported here, because two threads that import PySpark at once would meet in the middle of its circular imports.
+    import pyspark.sql.functions  # noqa: F401
+
+    if find_java() and "PYSPARK_GATEWAY_PORT" not in os.environ:
+        threading.Thread(target=_start, name="spark-start", daemon=True).start()
+
+
+def _start() -> None:
+    from pyspark import SparkContext
+
+    with suppress(Exception):
+        context = SparkContext.getOrCreate()
+        if str(context.master).startswith("local"):
+            cores = context.defaultParallelism
+            context.parallelize(range(cores), cores).foreachPartition(workers.prepare)
+
+
 def restore_interrupts() -> None:
     """Gives SIGINT back to Python.
 
@@ -68,44 +87,3 @@ def restore_interrupts() -> None:
     """
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-def check_java() -> None:
-    """Makes sure that Spark can start.
-
-    Raises:
-        InputError: If there is no Java, or one older than 17.
-    """
-    if "PYSPARK_GATEWAY_PORT" in os.environ:
-        return
-    java = find_java()
-    if java is None:
-        raise InputError(f"Spark needs Java, and none was found. {JAVA_CURE}")
-    version = java_version(java)
-    if version is not None and version < _OLDEST_JAVA:
-        raise InputError(f"Spark 4 needs Java {_OLDEST_JAVA} or later; {java} is Java {version}. {JAVA_CURE}")
-
-
-def find_java() -> str | None:
-    """The `java` that Spark's launcher would run: JAVA_HOME's, else the PATH's."""
-    home = os.environ.get("JAVA_HOME")
-    if home:
-        candidate = Path(home) / "bin" / "java"
-        return str(candidate) if os.access(candidate, os.X_OK) else None
-    return shutil.which("java")
-
-
-def java_version(java: str) -> int | None:
-    """Major version of a Java, from its `release` file where there is one (no JVM start), else from -version.
-
-    Returns:
-        The version; None if it cannot be told.
-    """
-    release = Path(java).resolve().parent.parent / "release"
-    if release.is_file():
-        text = release.read_text(encoding="utf-8", errors="replace").partition('JAVA_VERSION="')[2]
-    else:
-        output = subprocess.run([java, "-version"], capture_output=True, text=True, check=False)
-        text = output.stderr.partition('version "')[2]
-    major = text.removeprefix("1.").split(".")[0].split('"')[0]
-    return int(major) if major.isdigit() else None

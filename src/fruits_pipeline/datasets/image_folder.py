@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
 from kedro.io import AbstractDataset, DatasetError
 
 from fruits_pipeline.listing import list_files
-from fruits_pipeline.schemas import COLUMNS, struct_type
+from fruits_pipeline.schemas import struct_type
+from fruits_pipeline.workers.listing import ListFolder
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
-
-LISTING = pa.schema(
-    [
-        ("path", pa.string()),
-        ("length", pa.int64()),
-        ("modification_time", pa.timestamp("us", tz="UTC")),
-        ("hidden", pa.bool_()),
-    ]
-)
 
 
 class ImageFolderDataset(AbstractDataset[None, Any]):
@@ -48,6 +37,7 @@ class ImageFolderDataset(AbstractDataset[None, Any]):
         filepath = str(filepath)
         self._filepath = filepath if "://" in filepath else os.path.abspath(filepath)
         self.metadata = metadata
+        self.clock: dict[str, Any] = {}
 
     def load(self) -> DataFrame:
         """`path`, `length`, `modification_time`, `hidden` of every file; listed when the table is evaluated."""
@@ -55,7 +45,8 @@ class ImageFolderDataset(AbstractDataset[None, Any]):
 
         spark = get_spark_with_remote_support()
         one_task = spark.range(0, 1, numPartitions=1)
-        files: DataFrame = one_task.mapInArrow(_ListFolder(self._filepath), struct_type("raw_images"))
+        self.clock = {"listing": spark.sparkContext.accumulator(0.0)}
+        files: DataFrame = one_task.mapInArrow(ListFolder(self._filepath, self.clock), struct_type("raw_images"))
         return files
 
     def save(self, data: None) -> None:
@@ -71,17 +62,3 @@ class ImageFolderDataset(AbstractDataset[None, Any]):
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": self._filepath}
-
-
-@dataclass(frozen=True)
-class _ListFolder:
-    """The listing, for `mapInArrow`: one input row, as many output rows as there are files."""
-
-    root: str
-
-    def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for _ in batches:
-            for page in list_files(self.root):
-                columns = [[getattr(file, name) for file in page] for name in COLUMNS["raw_images"]]
-                arrays = [pa.array(column, field.type) for column, field in zip(columns, LISTING, strict=True)]
-                yield pa.RecordBatch.from_arrays(arrays, schema=LISTING)

@@ -1,12 +1,16 @@
 """What an encoder is: its identity (the fingerprint), its card, and the bytes that run it."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fruits_pipeline.images import PREPROCESSING
-from fruits_pipeline.parameters import EncoderParameters
+
+if TYPE_CHECKING:
+    from fruits_pipeline.parameters import EncoderParameters
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ class EncoderCard:
         return {"fingerprint": self.fingerprint, **asdict(self)}
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "EncoderCard":
+    def from_dict(cls, values: dict[str, Any]) -> EncoderCard:
         """Reads what `to_dict` wrote."""
         return cls(**{key: value for key, value in values.items() if key != "fingerprint"})
 

@@ -16,7 +16,7 @@ from fruits_pipeline.datasets.encoders import ExportedEncoder
 from fruits_pipeline.encoders.card import Encoder, EncoderCard, EncoderWeights
 from fruits_pipeline.errors import ContractError
 from fruits_pipeline.images import PREPROCESSING, decode
-from fruits_pipeline.parameters import N_FEATURES, EncoderParameters, FeaturizationParameters
+from fruits_pipeline.parameters import EncoderParameters, FeaturizationParameters
 from fruits_pipeline.pipelines.featurization.nodes import (
     account_for_images,
     count_images,
@@ -27,7 +27,7 @@ from fruits_pipeline.pipelines.featurization.nodes import (
     select_pending,
 )
 from fruits_pipeline.run_record import RunRecord
-from fruits_pipeline.schemas import COLUMNS, TableContract, struct_type
+from fruits_pipeline.schemas import COLUMNS, N_FEATURES, TableContract, struct_type
 
 WHEN = datetime(2026, 11, 21, 12, 0, 0, 123456, tzinfo=UTC)
 LATER = WHEN + timedelta(microseconds=1)

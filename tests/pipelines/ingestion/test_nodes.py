@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from fruits_pipeline.errors import InputError
 from fruits_pipeline.parameters import IngestionParameters
 from fruits_pipeline.pipelines.ingestion.nodes import extension_pattern, index_images
 from fruits_pipeline.schemas import COLUMNS, struct_type
@@ -68,10 +69,11 @@ def test_all_other_files_are_counted(indexed):
     assert list(ignored) == sorted(ignored)
 
 
-def test_no_files(spark):
-    index, ignored = index_images(spark.createDataFrame([], struct_type("raw_images")), PARAMETERS)
-    assert index.collect() == []
-    assert ignored == {}
+@pytest.mark.parametrize("files", [[], ["file:/root/fruit/notes.txt"]])
+def test_no_images_is_an_error_that_says_what_to_do(spark, files):
+    listing = spark.createDataFrame([(path, 7, WHEN, False) for path in files], struct_type("raw_images"))
+    with pytest.raises(InputError, match=r"No images found: there is no .*jpg.*--params=images=DIR"):
+        index_images(listing, PARAMETERS)
 
 
 def test_the_pattern_takes_extensions_literally():

@@ -3,12 +3,10 @@
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
 
-import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from pyspark.sql import functions as F
 
-from fruits_pipeline.errors import InputError
 from fruits_pipeline.parameters import LabelingParameters
 from fruits_pipeline.pipelines.labeling.nodes import label_images, label_of
 from fruits_pipeline.schemas import COLUMNS, struct_type
@@ -104,8 +102,3 @@ def test_label_images_adds_one_column(spark):
     ]
     above = label_images(index, LabelingParameters(folder_level=2))
     assert {row["label"] for row in above.collect()} == {"x"}
-
-
-def test_no_images_is_an_error_that_says_what_to_do(spark):
-    with pytest.raises(InputError, match=r"No images found.*--params=images=DIR"):
-        label_images(spark.createDataFrame([], struct_type("image_index")), LabelingParameters(folder_level=1))

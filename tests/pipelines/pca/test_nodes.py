@@ -10,11 +10,11 @@ from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
 from fruits_pipeline.errors import InputError
-from fruits_pipeline.parameters import N_FEATURES, PcaParameters
+from fruits_pipeline.parameters import PcaParameters
 from fruits_pipeline.pipelines.pca.nodes import choose_k, fit_pca, project_features
-from fruits_pipeline.pipelines.scaling.moments import Moments, merge_pairwise
 from fruits_pipeline.pipelines.scaling.nodes import fit_scaler
-from fruits_pipeline.schemas import COLUMNS, TableContract, struct_type
+from fruits_pipeline.schemas import COLUMNS, N_FEATURES, TableContract, struct_type
+from fruits_pipeline.workers.moments import Moments, merge_pairwise
 
 ALL = PcaParameters(variance=1.0)
 

@@ -9,11 +9,13 @@ from hypothesis import strategies as st
 from sklearn.preprocessing import StandardScaler
 
 from fruits_pipeline.errors import InputError
-from fruits_pipeline.parameters import N_FEATURES, ScalingParameters
+from fruits_pipeline.parameters import ScalingParameters
 from fruits_pipeline.pipelines.scaling import nodes
-from fruits_pipeline.pipelines.scaling.moments import Moments
-from fruits_pipeline.pipelines.scaling.nodes import compute_moments, feature_matrix, fit_scaler
-from fruits_pipeline.schemas import struct_type
+from fruits_pipeline.pipelines.scaling.nodes import compute_moments, fit_scaler
+from fruits_pipeline.schemas import N_FEATURES, struct_type
+from fruits_pipeline.workers import moments
+from fruits_pipeline.workers.arrays import feature_matrix
+from fruits_pipeline.workers.moments import Moments
 
 N_IMAGES = 10
 
@@ -92,9 +94,9 @@ def test_partial_moments_of_blocks_and_of_sliced_batches(vectors):
     column = pa.array(list(vectors), pa.list_(pa.float32()))
     np.testing.assert_array_equal(feature_matrix(column.slice(3, 6)), vectors[3:9])
     batch = pa.RecordBatch.from_arrays([column], names=["features"])
-    (partial,) = nodes._PartialMoments(block_rows=4)([batch.slice(3, 6), batch.slice(0, 4), batch.slice(0, 0)])
+    (partial,) = moments.PartialMoments(block_rows=4)([batch.slice(3, 6), batch.slice(0, 4), batch.slice(0, 0)])
     row = partial.to_pylist()[0]
-    found = nodes._unpack(row["count"], row["mean"], row["comoment"])
+    found = moments.unpack(row["count"], row["mean"], row["comoment"])
     expected = Moments.of(np.concatenate([vectors[3:9], vectors[:4]]))
     assert found.count == 10
     np.testing.assert_allclose(found.mean, expected.mean, rtol=1e-12)
@@ -102,8 +104,8 @@ def test_partial_moments_of_blocks_and_of_sliced_batches(vectors):
 
 
 def test_an_empty_partition_has_no_moments():
-    assert list(nodes._PartialMoments(block_rows=4)([])) == []
-    assert list(nodes._merge_partials([])) == []
+    assert list(moments.PartialMoments(block_rows=4)([])) == []
+    assert list(moments.merge_partials([])) == []
 
 
 # ---- the scaler ------------------------------------------------------------------------------------------------------

@@ -11,9 +11,9 @@ from fruits_pipeline.datasets.encoders import ExportedEncoder
 from fruits_pipeline.encoders.card import Encoder, EncoderWeights, is_same_encoder
 from fruits_pipeline.errors import ContractError
 from fruits_pipeline.parameters import EncoderParameters, FeaturizationParameters
-from fruits_pipeline.pipelines.featurization.worker import FeaturizeTask
 from fruits_pipeline.run_record import RunRecord
 from fruits_pipeline.schemas import struct_type
+from fruits_pipeline.workers.featurization import STAGES, FeaturizeTask
 
 logger = logging.getLogger(__name__)
 
@@ -93,9 +93,12 @@ def featurize_images(
     task = FeaturizeTask(
         card=encoder.card,
         payload=context.broadcast(encoder.payload),
-        parameters=parameters,
         run_id=run.run_id,
         threads=int(context.getConf().get("spark.task.cpus", "1")),
+        batch_size=parameters.batch_size,
+        read_ahead=parameters.read_ahead,
+        max_pixels=parameters.max_pixels,
+        sums=run.start_clocks({stage: context.accumulator(0.0) for stage in STAGES}),
     )
     n_tasks = count_tasks(n_images, parameters.images_per_task, context.defaultParallelism)
     yield pending_images.repartition(n_tasks).mapInArrow(task, struct_type("featurized_images"))

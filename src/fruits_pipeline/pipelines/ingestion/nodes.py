@@ -5,6 +5,7 @@ import re
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from fruits_pipeline.errors import InputError
 from fruits_pipeline.parameters import IngestionParameters
 
 
@@ -19,14 +20,22 @@ def index_images(raw_images: DataFrame, parameters: IngestionParameters) -> tupl
         image_index: `path`, `length` in bytes, `modification_time`.
         ignored_files: Number of other files by extension (`""` for none), and of `hidden` ones (in names that begin
             with a dot): these are no images to this pipeline.
+
+    Raises:
+        InputError: If there are no images at all.
     """
     files = raw_images.persist()  # the listing is used twice below, and must be the same both times
     is_image = F.col("path").rlike(extension_pattern(parameters.extensions)) & ~F.col("hidden")
     extension = F.lower(F.regexp_extract("path", r"\.([^./]*)\z", 1))
-    kind = F.when(F.col("hidden"), "hidden").otherwise(extension)
-    ignored = files.where(~is_image).groupBy(kind.alias("kind")).count().collect()
-    index = files.where(is_image).select("path", "length", "modification_time")
-    return index, {row["kind"]: row["count"] for row in sorted(ignored)}
+    kind = F.when(F.col("hidden"), "hidden").when(~is_image, extension)  # null for images
+    counts = {row["kind"]: row["count"] for row in files.groupBy(kind.alias("kind")).count().collect()}
+    if not counts.pop(None, 0):
+        raise InputError(
+            f"No images found: there is no {' or '.join(parameters.extensions)} file below the images folder. Expected "
+            "<images>/**/<label>/<file>. Name another folder with --params=images=DIR, or other extensions in "
+            "conf/base/parameters_ingestion.yml."
+        )
+    return files.where(is_image).select("path", "length", "modification_time"), dict(sorted(counts.items()))
 
 
 def extension_pattern(extensions: tuple[str, ...]) -> str:

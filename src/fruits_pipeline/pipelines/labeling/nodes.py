@@ -3,7 +3,6 @@
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from fruits_pipeline.errors import InputError
 from fruits_pipeline.parameters import LabelingParameters
 
 
@@ -16,16 +15,7 @@ def label_images(image_index: DataFrame, parameters: LabelingParameters) -> Data
 
     Returns:
         The index and `label`.
-
-    Raises:
-        InputError: If there are no images at all.
     """
-    if image_index.isEmpty():
-        raise InputError(
-            "No images found: there is no jpg, jpeg or png file below the images folder. Expected "
-            "<images>/**/<label>/<file>. Name another folder with --params=images=DIR, or other extensions in "
-            "conf/base/parameters_ingestion.yml."
-        )
     return image_index.withColumn("label", label_of(F.col("path"), parameters.folder_level))
 
 

@@ -1,19 +1,15 @@
 """Principal components of the standardised features, and the projection on them."""
 
 import logging
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
-from pyspark import Broadcast
 from pyspark.sql import DataFrame
-from threadpoolctl import threadpool_limits
 
 from fruits_pipeline.errors import InputError
 from fruits_pipeline.parameters import PcaParameters
 from fruits_pipeline.pipelines.featurization.nodes import select_current_features
-from fruits_pipeline.pipelines.scaling.nodes import Arrays, feature_matrix
+from fruits_pipeline.pipelines.scaling.nodes import Arrays
+from fruits_pipeline.workers.projection import Project
 
 logger = logging.getLogger(__name__)
 
@@ -108,27 +104,5 @@ def project_features(featurized_images: DataFrame, image_status: DataFrame, scal
     """
     features = select_current_features(featurized_images, image_status)
     arrays = (scaler["mean"], scaler["scale"], pca["components"])
-    project = _Project(features.sparkSession.sparkContext.broadcast(arrays))
+    project = Project(features.sparkSession.sparkContext.broadcast(arrays))
     return features.mapInArrow(project, "path string, label string, pca_features array<double>")
-
-
-@dataclass(frozen=True)
-class _Project:
-    """The projection, for `mapInArrow`; mean, scale and components are broadcast."""
-
-    arrays: Broadcast[tuple[np.ndarray, np.ndarray, np.ndarray]]
-
-    def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        mean, scale, components = self.arrays.value
-        with threadpool_limits(1):  # one task, one core
-            for batch in batches:
-                standardised = (feature_matrix(batch.column("features")) - mean) / scale
-                yield self._record_batch(batch, standardised @ components.T)
-
-    @staticmethod
-    def _record_batch(batch: pa.RecordBatch, projected: np.ndarray) -> pa.RecordBatch:
-        n_rows, k = projected.shape
-        offsets = pa.array(np.arange(n_rows + 1, dtype=np.int32) * np.int32(k))
-        lists = pa.ListArray.from_arrays(offsets, pa.array(projected.reshape(-1), pa.float64()))
-        columns = [batch.column("path"), batch.column("label"), lists]
-        return pa.RecordBatch.from_arrays(columns, names=["path", "label", "pca_features"])

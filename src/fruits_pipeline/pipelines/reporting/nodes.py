@@ -78,7 +78,7 @@ def write_run_report(
         "quarantine_reasons": {str(reason): int(n) for reason, n in quarantine["reason"].value_counts().items()},
         "encoder": encoder.card.to_dict(),
         "pca": describe_pca(pca),
-        "seconds": {"total": round(run.elapsed, 3), "nodes": dict(run.seconds)},
+        "seconds": {"total": round(run.elapsed, 3), "nodes": dict(run.seconds), "workers": run.worker_seconds},
         "images_per_second": images_per_second(counts["featurised"] + counts["quarantined"], run),
         "peak_memory_mb": peak_memory(),
         "versions": {**package_versions(), **spark_versions()},

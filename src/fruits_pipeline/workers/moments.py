@@ -8,10 +8,17 @@ T. F. Chan, G. H. Golub, R. J. LeVeque, "Updating formulae and a pairwise algori
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
+from threadpoolctl import threadpool_limits
+
+from fruits_pipeline.workers.arrays import feature_matrix
+
+PARTIAL_SCHEMA = "count bigint, mean binary, comoment binary"
+"""Columns of a table of partial moments; the arrays are the bytes of float64 in C order."""
 
 
 @dataclass(frozen=True)
@@ -79,3 +86,51 @@ def _fold(parts: list[Moments]) -> Moments | None:
     if not parts:
         return None
     return functools.reduce(lambda right, left: left.merge(right), reversed(parts))
+
+
+@dataclass(frozen=True)
+class PartialMoments:
+    """Moments of the features of one partition, for `mapInArrow`.
+
+    Attributes:
+        block_rows: Rows per matrix product.
+    """
+
+    block_rows: int
+
+    def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """Turns batches with a column `features` into one row of moments; none for an empty partition."""
+        with threadpool_limits(1):  # one task, one core
+            merged = merge_pairwise(Moments.of(block) for block in self._blocks(batches))
+        if merged is not None:
+            yield pack(merged)
+
+    def _blocks(self, batches: Iterable[pa.RecordBatch]) -> Iterator[np.ndarray]:
+        for batch in batches:
+            matrix = feature_matrix(batch.column("features"))
+            for start in range(0, len(matrix), self.block_rows):
+                yield matrix[start : start + self.block_rows]
+
+
+def merge_partials(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Merges rows of partial moments into one, for `mapInArrow`."""
+    rows = (row for batch in batches for row in batch.to_pylist())
+    merged = merge_pairwise(unpack(row["count"], row["mean"], row["comoment"]) for row in rows)
+    if merged is not None:
+        yield pack(merged)
+
+
+def pack(moments: Moments) -> pa.RecordBatch:
+    """One row of `PARTIAL_SCHEMA`."""
+    columns = [
+        pa.array([moments.count], pa.int64()),
+        pa.array([moments.mean.tobytes()], pa.binary()),
+        pa.array([moments.comoment.tobytes()], pa.binary()),
+    ]
+    return pa.RecordBatch.from_arrays(columns, names=["count", "mean", "comoment"])
+
+
+def unpack(count: int, mean: bytes, comoment: bytes) -> Moments:
+    """Reads what `pack` wrote."""
+    vector = np.frombuffer(mean)
+    return Moments(count, vector, np.frombuffer(comoment).reshape(len(vector), len(vector)))

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,18 +16,15 @@ from PIL import Image
 
 from fruits_pipeline.encoders.card import EncoderCard
 from fruits_pipeline.images import decode
-from fruits_pipeline.parameters import N_FEATURES, FeaturizationParameters
-from fruits_pipeline.pipelines.featurization import worker
-from fruits_pipeline.pipelines.featurization.worker import OUTPUT, FeaturizeTask, list_array
+from fruits_pipeline.schemas import N_FEATURES, arrow_schema
+from fruits_pipeline.workers import featurization
+from fruits_pipeline.workers.arrays import list_array
+from fruits_pipeline.workers.featurization import STAGES, FeaturizeTask
 
 CARD = EncoderCard("MobileNetV2", 0.35, "onnx", "random:1", "0" * 64)
+OUTPUT = arrow_schema("featurized_images")
 LABELED = pa.schema([OUTPUT.field(name) for name in ("path", "length", "modification_time", "label")])
 WHEN = datetime(2026, 11, 21, 12, 0, 0, 123456, tzinfo=UTC)
-
-
-def parameters(**changes) -> FeaturizationParameters:
-    values = {"batch_size": 3, "images_per_task": 8, "read_ahead": 2, "max_pixels": 10_000}
-    return FeaturizationParameters(**{**values, "max_quarantined": 0.01, "refresh": False, **changes})
 
 
 @dataclass
@@ -69,7 +67,7 @@ def network(monkeypatch) -> FakeNetwork:
         fake.keys.append((card.fingerprint, threads))
         return fake
 
-    monkeypatch.setattr(worker, "network_of", network_of)
+    monkeypatch.setattr(featurization, "network_of", network_of)
     return fake
 
 
@@ -86,7 +84,8 @@ def batch_of(paths: list[str]) -> pa.RecordBatch:
 
 
 def run(batches: list[pa.RecordBatch], **changes) -> tuple[list[pa.RecordBatch], list[dict]]:
-    task = FeaturizeTask(CARD, Payload(), parameters(**changes), "run 1", threads=2)
+    sizes = {"batch_size": 3, "read_ahead": 2, "max_pixels": 10_000, **changes}
+    task = FeaturizeTask(CARD, Payload(), "run 1", threads=2, **sizes)
     results = list(task(iter(batches)))
     return results, [row for result in results for row in result.to_pylist()]
 
@@ -212,6 +211,35 @@ def test_a_passing_fault_fails_the_task(network, tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "read_bytes", broken)
     with pytest.raises(OSError, match="Input/output"):
         run([batch_of([f"file:{tmp_path}/a.jpg"])])
+
+
+@dataclass
+class Total:
+    """An accumulator."""
+
+    value: float = 0.0
+
+    def add(self, term: float) -> None:
+        self.value += term
+
+
+def test_the_seconds_of_a_task_are_handed_over_by_stage(network, awkward):
+    sums = {stage: Total() for stage in STAGES}
+    began = time.perf_counter()
+    for _ in run([batch_of(awkward * 8)], sums=sums)[0]:
+        pass
+    elapsed = time.perf_counter() - began
+    seconds = {stage: total.value for stage, total in sums.items()}
+    assert min(seconds[stage] for stage in ("reading", "decoding", "resizing", "inference")) > 0
+    assert sum(seconds.values()) < elapsed
+
+
+def test_a_batch_that_waits_for_spark_counts_as_writing(network, awkward):
+    total = Total()
+    task = FeaturizeTask(CARD, Payload(), "run 1", 1, 1, 0, 10_000, {"writing": total})
+    for _ in task([batch_of(awkward)]):
+        time.sleep(0.05)
+    assert total.value >= 0.05
 
 
 # ---- list_array ------------------------------------------------------------------------------------------------------

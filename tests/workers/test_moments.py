@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fruits_pipeline.pipelines.scaling.moments import Moments, merge_pairwise
+from fruits_pipeline.workers.moments import Moments, merge_pairwise
 
 quick = settings(max_examples=150, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 
