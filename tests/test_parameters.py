@@ -22,7 +22,13 @@ PROJECT = Path(__file__).resolve().parents[1]
 VALID: dict[str, dict[str, Any]] = {
     "IngestionParameters": {"extensions": ["jpg"]},
     "LabelingParameters": {"folder_level": 1},
-    "EncoderParameters": {"name": "MobileNetV2", "alpha": 0.35, "weights": "bundled", "engine": "onnx"},
+    "EncoderParameters": {
+        "name": "MobileNetV2",
+        "alpha": 0.35,
+        "weights": "bundled",
+        "engine": "onnx",
+        "precision": "float32",
+    },
     "FeaturizationParameters": {
         "batch_size": 1,
         "images_per_task": 128,
@@ -45,6 +51,7 @@ ACCEPTED = [
     ("EncoderParameters", "alpha", 0.001),
     ("EncoderParameters", "engine", "tensorflow"),
     ("EncoderParameters", "weights", "s3://bucket/weights.h5"),
+    ("EncoderParameters", "precision", "bfloat16"),
     ("FeaturizationParameters", "batch_size", 256),
     ("FeaturizationParameters", "images_per_task", 1),
     ("FeaturizationParameters", "read_ahead", 0),
@@ -81,6 +88,7 @@ REFUSED = [
     ("EncoderParameters", "weights", ""),
     ("EncoderParameters", "weights", None),
     ("EncoderParameters", "engine", "torch"),
+    ("EncoderParameters", "precision", "int8"),
     ("FeaturizationParameters", "batch_size", 0),
     ("FeaturizationParameters", "batch_size", 257),
     ("FeaturizationParameters", "images_per_task", 0),
@@ -217,3 +225,8 @@ def test_a_wrong_value_at_the_command_line_is_refused():
     with pytest.raises(Exception, match="less than or equal to 1") as caught:
         ParameterValidator(register_pipelines()).validate_raw_params(loader["parameters"])
     assert "blok_rows" in str(caught.value)
+
+
+def test_the_reference_engine_has_one_precision():
+    with pytest.raises(ValidationError, match="bfloat16 needs engine onnx"):
+        build("EncoderParameters", engine="tensorflow", precision="bfloat16")

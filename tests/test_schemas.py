@@ -33,7 +33,6 @@ REDUCED = {"path": PATH, "label": "x", "pca_features": [0.5, -1e300]}
 GOOD = {
     "image_index": [INDEX, {**INDEX, "length": 0}],
     "labeled_images": [LABELED],
-    "pending_images": [LABELED],
     "featurized_images": [
         FEATURIZED,
         {**FEATURIZED, "features": [0.0] * N_FEATURES},
@@ -63,9 +62,6 @@ BAD = {
     ("labeled_images", "length is known"): [{"length": -1}],
     ("labeled_images", "modification time is known"): [{"modification_time": None}],
     ("labeled_images", LABEL): [{"label": None}, {"label": ""}],
-    ("pending_images", "length is known"): [{"length": None}],
-    ("pending_images", "modification time is known"): [{"modification_time": None}],
-    ("pending_images", LABEL): [{"label": None}],
     ("featurized_images", LABEL): [{"label": None}],
     ("featurized_images", "either features or a reason"): [{"features": None}, {"reason": "empty"}],
     ("featurized_images", "reason is a known code"): [{"features": None, "reason": "bad_luck"}],

@@ -84,10 +84,11 @@ class ProjectHooks:
     @hook_impl
     def before_dataset_saved(self, dataset_name: str) -> None:
         """Starts the progress bar when the featurization is about to be evaluated."""
-        if dataset_name == "featurized_images" and self._catalog and FeaturizationProgress.is_wanted():
-            pending = self._catalog.load("pending_images")
-            tracker = pending.sparkSession.sparkContext.statusTracker()
-            self._progress = FeaturizationProgress(pending.count(), tracker)
+        if dataset_name == "featurized_images" and self._record and FeaturizationProgress.is_wanted():
+            from pyspark import SparkContext
+
+            tracker = SparkContext.getOrCreate().statusTracker()
+            self._progress = FeaturizationProgress(self._record.n_pending, tracker)
             self._progress.start()
 
     @hook_impl

@@ -39,6 +39,7 @@ class RunRecord:
         git_commit: Of the project's code, with `-dirty` for uncommitted changes; None outside a git checkout.
         started_at: When the process started.
         seconds: Wall seconds by node, from the load of its first input to the save of its last output.
+        n_pending: How many images the featurization has to do.
         worker_clocks: Spark accumulators of the seconds that all workers together spent in each stage.
     """
 
@@ -48,6 +49,7 @@ class RunRecord:
     git_commit: str | None = None
     started_at: datetime = field(default_factory=lambda: process_start())
     seconds: dict[str, float] = field(default_factory=dict)
+    n_pending: int = 0
     worker_clocks: dict[str, Any] = field(default_factory=dict, repr=False)
     _began: dict[str, float] = field(default_factory=dict, repr=False)
 

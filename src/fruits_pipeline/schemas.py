@@ -29,7 +29,6 @@ COLUMNS: Final[dict[str, dict[str, str]]] = {
     "raw_images": {**_INDEX, "hidden": "boolean"},
     "image_index": _INDEX,
     "labeled_images": _LABELED,
-    "pending_images": _LABELED,
     "featurized_images": {
         **_LABELED,
         "sha256": "string",
@@ -57,7 +56,6 @@ COLUMNS: Final[dict[str, dict[str, str]]] = {
 RULES: Final[dict[str, dict[str, str]]] = {
     "image_index": _KNOWN_FILE,
     "labeled_images": {**_KNOWN_FILE, **_HAS_LABEL},
-    "pending_images": {**_KNOWN_FILE, **_HAS_LABEL},
     "featurized_images": {
         **_HAS_LABEL,
         "either features or a reason": "(features is null) != (reason is null)",

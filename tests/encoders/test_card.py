@@ -11,7 +11,7 @@ from fruits_pipeline.encoders.card import EncoderCard, EncoderWeights, is_same_e
 from fruits_pipeline.images import PREPROCESSING
 from fruits_pipeline.parameters import EncoderParameters
 
-CARD = EncoderCard("MobileNetV2", 0.35, "onnx", "bundled", "a" * 64, PREPROCESSING, {"onnx": "1"})
+CARD = EncoderCard("MobileNetV2", 0.35, "onnx", "bundled", "a" * 64, exported_with={"onnx": "1"})
 ALIKE = {"weights": ["imagenet", "/a/renamed.h5"], "exported_with": [{}, {"onnx": "2", "difference": 1e-6}]}
 DIFFERENT = {
     "name": ["MobileNetV3"],
@@ -19,6 +19,7 @@ DIFFERENT = {
     "engine": ["tensorflow"],
     "weights_sha256": ["b" * 64, "a" * 63],
     "preprocessing": [PREPROCESSING + "1", ""],
+    "precision": ["bfloat16"],
 }
 
 cards = st.builds(
@@ -29,6 +30,7 @@ cards = st.builds(
     weights=st.sampled_from(["bundled", "é/w.h5"]),
     weights_sha256=st.sampled_from(["a" * 64, "b" * 64]),
     preprocessing=st.sampled_from([PREPROCESSING, "other/2"]),
+    precision=st.sampled_from(["float32", "bfloat16"]),
     exported_with=st.dictionaries(st.text(max_size=5), st.text(max_size=5) | st.floats(0, 1), max_size=2),
 )
 
@@ -61,7 +63,7 @@ def test_the_fingerprint_is_the_same_for_ever():
 @given(cards, cards)
 def test_fingerprints_are_equal_exactly_where_features_are(one, other):
     def identity(card: EncoderCard) -> tuple:
-        return card.name, float(card.alpha), card.engine, card.weights_sha256, card.preprocessing
+        return card.name, float(card.alpha), card.engine, card.weights_sha256, card.preprocessing, card.precision
 
     assert (one.fingerprint == other.fingerprint) == (identity(one) == identity(other))
     assert len(one.fingerprint) == 16
@@ -98,7 +100,7 @@ def test_a_file_is_known_by_its_bytes():
     assert not is_same_encoder(STORED, asked(), EncoderWeights("bundled", b"retrained"))
 
 
-@pytest.mark.parametrize("changes", [{"alpha": 0.5}, {"engine": "tensorflow"}])
+@pytest.mark.parametrize("changes", [{"alpha": 0.5}, {"engine": "tensorflow"}, {"precision": "bfloat16"}])
 def test_another_network_is_another_encoder(changes):
     assert not is_same_encoder(STORED, asked(**changes), FILE)
 

@@ -1,10 +1,13 @@
 """The exported network gives Keras's features; weights come in several shapes."""
 
+import sys
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from fruits_pipeline.encoders import runtime
-from fruits_pipeline.encoders.card import EncoderWeights
+from fruits_pipeline.encoders.card import Encoder, EncoderCard, EncoderWeights
 from fruits_pipeline.encoders.export import export_encoder
 from fruits_pipeline.encoders.keras_network import build_network, import_keras
 from fruits_pipeline.encoders.weights import find_weights
@@ -42,6 +45,41 @@ def test_exported_features_are_those_of_keras(engine, pixels, reference):
     assert reference.std() > 0.01
     one_by_one = np.concatenate([runtime.open_network(encoder, threads=2)(pixels[i : i + 1]) for i in range(3)])
     np.testing.assert_allclose(one_by_one, features, atol=1e-4)
+
+
+def test_bfloat16_is_close_and_an_encoder_of_its_own(pixels, reference):
+    """Skipped on CPUs without bfloat16, where it is refused."""
+    asked = parameters().model_copy(update={"precision": "bfloat16"})
+    try:
+        encoder = export_encoder(asked, find_weights("bundled", 0.35))
+    except EncoderError as error:
+        pytest.skip(str(error))
+    network = runtime.open_network(encoder, threads=1)
+    features, again = network(pixels), network(pixels[::-1])[::-1]
+    np.testing.assert_array_equal(features, again)
+    cosine = (features * reference).sum(axis=1) / np.linalg.norm(features, axis=1) / np.linalg.norm(reference, axis=1)
+    assert 0.95 < cosine.min() < cosine.max() < 0.99999  # in float32 it would be nearer
+    assert 0 <= features.min() <= features.max() <= 6
+    assert encoder.card.fingerprint != export_encoder(parameters(), find_weights("bundled", 0.35)).card.fingerprint
+    assert not any(name.startswith("openvino_telemetry.") for name in sys.modules)
+
+
+def test_bfloat16_is_refused_on_other_cpus(monkeypatch):
+    class Core:
+        def get_property(self, *_):
+            return ["FP32", "INT8"]
+
+    monkeypatch.setattr(runtime, "_import_openvino", lambda: SimpleNamespace(Core=Core))
+    card = EncoderCard("MobileNetV2", 0.35, "onnx", "bundled", "0" * 64, precision="bfloat16")
+    with pytest.raises(EncoderError, match=r"no bfloat16 arithmetic.*encoder\.precision=float32"):
+        runtime.open_network(Encoder(card, b""), threads=1)
+
+
+def test_bfloat16_without_openvino_names_the_package(monkeypatch):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    card = EncoderCard("MobileNetV2", 0.35, "onnx", "bundled", "0" * 64, precision="bfloat16")
+    with pytest.raises(EncoderError, match=r"fruits_pipeline\[bfloat16\]"):
+        runtime.open_network(Encoder(card, b""), threads=1)
 
 
 def test_random_weights_are_those_of_the_seed():

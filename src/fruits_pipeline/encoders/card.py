@@ -24,6 +24,7 @@ class EncoderCard:
         weights: The weights as the parameters named them.
         weights_sha256: Of the weights file; for random weights, of the arrays.
         preprocessing: Name and version of what made the pixels.
+        precision: `float32` or `bfloat16`, of the arithmetic in the workers.
         exported_with: Versions of the packages that made the payload, and how far it is from Keras.
     """
 
@@ -33,18 +34,22 @@ class EncoderCard:
     weights: str
     weights_sha256: str
     preprocessing: str = PREPROCESSING
+    precision: str = "float32"
     exported_with: dict[str, Any] = field(default_factory=dict)
 
     @property
     def fingerprint(self) -> str:
         """16 hex digits over everything that can change a feature; equal fingerprints, equal features."""
-        parts = (self.name, float(self.alpha), self.engine, self.weights_sha256, self.preprocessing)
+        parts = [self.name, float(self.alpha), self.engine, self.weights_sha256, self.preprocessing]
+        if self.precision != "float32":  # which was the only one when the first fingerprints were given
+            parts.append(self.precision)
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
     @property
     def summary(self) -> str:
         """One line for logs and reports."""
-        return f"{self.name} alpha {self.alpha:g}, weights {self.weights}, {self.engine} ({self.fingerprint})"
+        runs_as = f"{self.engine} {self.precision} ({self.fingerprint})"
+        return f"{self.name} alpha {self.alpha:g}, weights {self.weights}, {runs_as}"
 
     def to_dict(self) -> dict[str, Any]:
         """The card as JSON-ready values, fingerprint included."""
@@ -93,7 +98,7 @@ def is_same_encoder(card: EncoderCard, parameters: EncoderParameters, weights: E
     Weights with a file are compared by its SHA-256, so that a renamed or moved file is still the same encoder and a
     changed one is not. Random weights, and ImageNet weights that are not on this machine, are compared by name.
     """
-    asked = (parameters.name, parameters.alpha, parameters.engine, PREPROCESSING)
-    if (card.name, card.alpha, card.engine, card.preprocessing) != asked:
+    asked = (parameters.name, parameters.alpha, parameters.engine, parameters.precision, PREPROCESSING)
+    if (card.name, card.alpha, card.engine, card.precision, card.preprocessing) != asked:
         return False
     return card.weights == weights.spec if weights.sha256 is None else card.weights_sha256 == weights.sha256

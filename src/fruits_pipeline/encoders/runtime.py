@@ -2,6 +2,8 @@
 
 import logging
 import os
+import platform
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +11,7 @@ import numpy as np
 from safetensors.numpy import load
 
 from fruits_pipeline.encoders.card import Encoder, EncoderCard
+from fruits_pipeline.errors import EncoderError
 
 Network = Callable[[np.ndarray], np.ndarray]
 """(n, 224, 224, 3) uint8 pixels to (n, 1280) float32 features."""
@@ -54,7 +57,9 @@ def open_network(encoder: Encoder, threads: int) -> Network:
     """
     global _loads
     _loads += 1
-    return _open_onnx(encoder, threads) if encoder.card.engine == "onnx" else _open_keras(encoder, threads)
+    if encoder.card.engine == "tensorflow":
+        return _open_keras(encoder, threads)
+    return (_open_openvino if encoder.card.precision == "bfloat16" else _open_onnx)(encoder, threads)
 
 
 def _open_onnx(encoder: Encoder, threads: int) -> Network:
@@ -74,6 +79,47 @@ def _open_onnx(encoder: Encoder, threads: int) -> Network:
         return features
 
     return run
+
+
+def _open_openvino(encoder: Encoder, threads: int) -> Network:
+    """The same ONNX file in bfloat16, which ONNX Runtime does not have on x86.
+
+    Raises:
+        EncoderError: If OpenVINO is not installed, or this CPU does not multiply in bfloat16: emulated, it would be
+            slow and give yet other features.
+    """
+    openvino = _import_openvino()
+    core = openvino.Core()
+    if "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        raise EncoderError(
+            f"The CPU of {platform.node()} has no bfloat16 arithmetic (AVX-512-BF16 or AMX; EC2's 7th generation has "
+            "it). Run with --params=encoder.precision=float32."
+        )
+    settings = {
+        "INFERENCE_PRECISION_HINT": "bf16",
+        "INFERENCE_NUM_THREADS": threads,
+        "NUM_STREAMS": 1,
+        "ENABLE_CPU_PINNING": False,  # pinned, the workers of one machine share its first core
+    }
+    request = core.compile_model(core.read_model(encoder.payload), "CPU", settings).create_infer_request()
+
+    def run(pixels: np.ndarray) -> np.ndarray:
+        features: np.ndarray = request.infer({0: pixels})[0]
+        return features.copy()  # the request writes its next result into the same memory
+
+    return run
+
+
+def _import_openvino() -> Any:
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type] # OpenVINO does without it
+    try:
+        import openvino
+    except ImportError as error:
+        raise EncoderError(
+            "encoder.precision=bfloat16 needs OpenVINO: pip install 'fruits_pipeline[bfloat16]', or run with "
+            "--params=encoder.precision=float32."
+        ) from error
+    return openvino
 
 
 def _open_keras(encoder: Encoder, threads: int) -> Network:

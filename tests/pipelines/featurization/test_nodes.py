@@ -1,11 +1,16 @@
 """Only new images are done, every image is accounted for, and only current features are used."""
 
+import dataclasses
 import io
 import math
+import os
 import re
+import time
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -325,7 +330,7 @@ def test_a_batch_from_files_to_the_committed_table(spark, tmp_path, mean_encoder
     for path, content in contents.items():
         (folder / path.rpartition("/")[2]).write_bytes(content)
     contents[f"file:{folder}/gone.jpg"] = None
-    pending = table(spark, "pending_images", [labeled(path, i) for i, path in enumerate(contents)])
+    pending = table(spark, "labeled_images", [labeled(path, i) for i, path in enumerate(contents)])
 
     (batch,) = featurize_images(pending, mean_encoder, parameters(images_per_task=4), RUN)
     dataset = CommittedBatchesDataset(filepath=str(tmp_path / "table"), table="featurized_images")
@@ -348,5 +353,38 @@ def test_a_batch_from_files_to_the_committed_table(spark, tmp_path, mean_encoder
             assert row["reason"] is None
 
 
+def loads_by_worker(spark) -> dict[int, int]:
+    """How many networks each living Python worker has loaded in its life, by process id."""
+
+    def ask(batches):
+        from fruits_pipeline.encoders.runtime import loads_in_this_process
+
+        for _ in batches:
+            time.sleep(0.1)  # so that every worker gets one of the tasks
+            yield pa.RecordBatch.from_pydict({"pid": [os.getpid()], "loads": [loads_in_this_process()]})
+
+    rows = spark.range(0, 8, numPartitions=8).mapInArrow(ask, "pid bigint, loads bigint").collect()
+    return {row["pid"]: row["loads"] for row in rows}
+
+
+def test_a_worker_loads_the_encoder_once_and_tasks_share_the_images_evenly(spark, tmp_path, mean_encoder):
+    picture = io.BytesIO()
+    Image.new("RGB", (3, 2), (60, 0, 255)).save(picture, "PNG")
+    for i in range(41):
+        (tmp_path / f"{i}.png").write_bytes(picture.getvalue())
+    pending = table(spark, "labeled_images", [labeled(f"file:{tmp_path}/{i}.png", i) for i in range(41)])
+    unique = dataclasses.replace(mean_encoder, card=dataclasses.replace(mean_encoder.card, weights_sha256="4" * 64))
+    before = loads_by_worker(spark)
+    (batch,) = featurize_images(pending, unique, parameters(images_per_task=4), RUN)
+    batch.write.parquet(str(tmp_path / "table"))
+    after = loads_by_worker(spark)
+    new_loads = [loads - before.get(pid, 0) for pid, loads in after.items()]
+    assert max(new_loads) == 1
+    rows = [pq.read_metadata(path).num_rows for path in (tmp_path / "table").glob("*.parquet")]
+    assert sum(rows) == 41
+    assert len(rows) == count_tasks(41, 4, spark.sparkContext.defaultParallelism)
+    assert max(rows) - min(rows) <= 1
+
+
 def test_nothing_pending_nothing_written(spark, mean_encoder):
-    assert list(featurize_images(table(spark, "pending_images", []), mean_encoder, parameters(), RUN)) == []
+    assert list(featurize_images(table(spark, "labeled_images", []), mean_encoder, parameters(), RUN)) == []

@@ -85,7 +85,7 @@ def featurize_images(
     Yields:
         One batch of `featurized_images`, not yet evaluated; nothing if nothing is pending.
     """
-    n_images = pending_images.count()
+    n_images = run.n_pending = pending_images.count()
     logger.info("Images to featurise: %d", n_images)
     if n_images == 0:
         return

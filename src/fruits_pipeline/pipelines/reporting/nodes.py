@@ -39,8 +39,8 @@ def draw_component_scatter(reduced_features: DataFrame, pca: Arrays, parameters:
 def list_quarantine(image_status: DataFrame) -> pd.DataFrame:
     """The images that have no features, with the reasons, in a table that people can open."""
     columns = ["path", "label", "reason", "detail", "length", "run_id"]
-    rows = image_status.where(F.col("reason").isNotNull()).select(columns).orderBy("path").collect()
-    return pd.DataFrame([row.asDict() for row in rows], columns=columns)
+    rows = image_status.where(F.col("reason").isNotNull()).select(columns).collect()
+    return pd.DataFrame([row.asDict() for row in rows], columns=columns).sort_values("path", ignore_index=True)
 
 
 def write_run_report(
