@@ -29,7 +29,7 @@ SIZES = {"batch_size": 1, "read_ahead": 0, "max_pixels": 89478485}
 
 def encoder(shared, alpha: float) -> Encoder:
     path = str(shared / "weights" / imagenet_file_name(alpha))
-    parameters = EncoderParameters(name="MobileNetV2", alpha=alpha, weights=path, engine="onnx")
+    parameters = EncoderParameters(name="MobileNetV2", alpha=alpha, weights=path, engine="onnx", precision="float32")
     return export_encoder(parameters, find_weights(path, alpha))
 
 

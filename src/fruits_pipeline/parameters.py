@@ -66,7 +66,7 @@ class EncoderParameters(_Parameters):
     alpha: float = Field(gt=0, le=1)
     weights: str = Field(min_length=1)
     engine: Literal["onnx", "tensorflow"]
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Literal["float32", "bfloat16"]
 
     @model_validator(mode="after")
     def _reference_is_float32(self) -> Self:

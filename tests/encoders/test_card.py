@@ -86,7 +86,14 @@ def test_cards_survive_json(card):
 
 def asked(**changes) -> EncoderParameters:
     return EncoderParameters(
-        **{"name": "MobileNetV2", "alpha": 0.35, "weights": "bundled", "engine": "onnx", **changes}
+        **{
+            "name": "MobileNetV2",
+            "alpha": 0.35,
+            "weights": "bundled",
+            "engine": "onnx",
+            "precision": "float32",
+            **changes,
+        }
     )
 
 

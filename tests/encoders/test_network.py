@@ -21,7 +21,7 @@ pytestmark = [
 
 
 def parameters(weights: str = "bundled", engine: str = "onnx", alpha: float = 0.35) -> EncoderParameters:
-    return EncoderParameters(name="MobileNetV2", alpha=alpha, weights=weights, engine=engine)
+    return EncoderParameters(name="MobileNetV2", alpha=alpha, weights=weights, engine=engine, precision="float32")
 
 
 @pytest.fixture(scope="module")

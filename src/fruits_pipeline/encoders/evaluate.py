@@ -185,7 +185,9 @@ def load_network(weights: str, alpha: float) -> Any:
     from fruits_pipeline.encoders.weights import find_weights
     from fruits_pipeline.parameters import EncoderParameters
 
-    parameters = EncoderParameters(name="MobileNetV2", alpha=alpha, weights=weights, engine="tensorflow")
+    parameters = EncoderParameters(
+        name="MobileNetV2", alpha=alpha, weights=weights, engine="tensorflow", precision="float32"
+    )
     return build_network(parameters, find_weights(weights, alpha))[0]
 
 

@@ -276,7 +276,7 @@ def test_count_tasks_by_hand():
 
 
 def test_an_exported_encoder_is_not_exported_again():
-    asked = EncoderParameters(name="MobileNetV2", alpha=0.35, weights="random:2", engine="onnx")
+    asked = EncoderParameters(name="MobileNetV2", alpha=0.35, weights="random:2", engine="onnx", precision="float32")
     loaded = []
 
     def exported(encoder: Encoder) -> ExportedEncoder:
