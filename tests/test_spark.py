@@ -27,6 +27,13 @@ def test_settings_reach_the_launcher():
     assert os.environ["PYSPARK_PYTHON"] == sys.executable
 
 
+def test_a_setting_without_a_value_is_left_to_spark():
+    spark.configure({"spark.driver.host": None, "spark.driver.extraJavaOptions": None, "spark.app.name": "x"})
+    arguments = os.environ["PYSPARK_SUBMIT_ARGS"]
+    assert "spark.driver.host" not in arguments
+    assert "None" not in arguments
+
+
 def test_spark_submit_keeps_its_own_settings(monkeypatch):
     monkeypatch.setenv("PYSPARK_GATEWAY_PORT", "1")
     spark.configure({"spark.app.name": "x"})

@@ -1,4 +1,4 @@
-"""`python -m fruits_pipeline`: the packaged project's `kedro run`."""
+"""`python -m fruits_pipeline [emr]`: the packaged project's `kedro run`, or its `kedro emr`."""
 
 import os
 import sys
@@ -14,6 +14,10 @@ def main(*args: Any, **kwargs: Any) -> Any:
     os.environ.setdefault("KEDRO_DISABLE_TELEMETRY", "1")
     package_name = Path(__file__).parent.name
     configure_project(package_name)
+    if not args and sys.argv[1:2] == ["emr"]:
+        from fruits_pipeline.emr.cli import emr
+
+        return emr(sys.argv[2:], prog_name="python -m fruits_pipeline emr", **kwargs)
     kwargs.setdefault("standalone_mode", not hasattr(sys, "ps1"))
     return find_run_command(package_name)(*args, **kwargs)
 

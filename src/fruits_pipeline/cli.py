@@ -9,8 +9,8 @@ from typing import Any
 import click
 from kedro.framework.cli.project import run as kedro_run
 
+from fruits_pipeline.emr.cli import emr
 from fruits_pipeline.failures import explain, told_once
-from fruits_pipeline.hooks import ProjectHooks
 
 WEIGHT_NAMES = ("bundled", "imagenet")
 
@@ -33,7 +33,6 @@ def run_pipeline(**options: Any) -> Any:
         ClickException: For every failure that a person can mend, with what failed and how to mend it.
     """
     options["params"] = with_absolute_paths(options["params"], Path.cwd())
-    ProjectHooks.run_is_expected = True
     try:
         with told_once():
             return kedro_run.callback(**options)  # type: ignore[misc]
@@ -48,6 +47,9 @@ def run_pipeline(**options: Any) -> Any:
 cli.add_command(
     click.Command("run", callback=run_pipeline, params=list(kedro_run.params), help=kedro_run.help), name="run"
 )
+
+
+cli.add_command(emr)
 
 
 def with_absolute_paths(params: dict[str, Any], folder: Path) -> dict[str, Any]:

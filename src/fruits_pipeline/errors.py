@@ -19,3 +19,7 @@ class ContractError(FruitsError):
 
 class QuarantineError(FruitsError):
     """More images than allowed could not be read. Everything is written before this is raised."""
+
+
+class LockedError(FruitsError):
+    """Another run is writing to the same output."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import tempfile
@@ -14,6 +15,7 @@ from kedro.framework.hooks import hook_impl
 from fruits_pipeline import spark
 from fruits_pipeline.errors import InputError, QuarantineError
 from fruits_pipeline.java import check_java
+from fruits_pipeline.lock import OutputLock, place_of
 from fruits_pipeline.parameters import GROUPS
 from fruits_pipeline.progress import FeaturizationProgress
 from fruits_pipeline.run_record import RunRecord, git_commit
@@ -33,14 +35,12 @@ ROOTS = ("images", "output")
 class ProjectHooks:
     """The project's hooks (https://docs.kedro.org/en/stable/extend/hooks/introduction/)."""
 
-    run_is_expected = False
-    """Set by the command line's `run`: Spark may start while the pipelines are imported."""
-
     def __init__(self) -> None:
         """One instance serves one process; each run has a record of its own."""
         self._record: RunRecord | None = None
         self._catalog: DataCatalog | None = None
         self._progress: FeaturizationProgress | None = None
+        self._lock: OutputLock | None = None
         self._env = "base"
         self._project = Path.cwd()
 
@@ -51,8 +51,6 @@ class ProjectHooks:
         self._project = context.project_path
         check_parameter_names(context._runtime_params or {})
         spark.configure(context.config_loader["spark"])
-        if ProjectHooks.run_is_expected:
-            spark.start_in_background()
 
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
@@ -60,7 +58,8 @@ class ProjectHooks:
         check_java()
         if "raw_images" in pipeline.inputs():
             check_images(catalog["raw_images"]._describe()["filepath"])
-        check_output(catalog["featurized_images"]._describe()["filepath"])
+        self._lock_output(output_root(catalog), run_params["run_id"])
+        spark.start_in_background()
         self._catalog = catalog
         self._record = RunRecord(
             run_id=run_params["run_id"],
@@ -76,14 +75,31 @@ class ProjectHooks:
         if self._record:
             self._record.begin(node.name)
 
+    def _lock_output(self, output: str, run_id: str) -> None:
+        check_output(output)
+        place = place_of(output)
+        if place:
+            self._lock = OutputLock(place, output, run_id)
+            self._lock.acquire()
+            atexit.register(self._release_output)  # Kedro tells no hook of Ctrl-C
+
+    def _release_output(self) -> None:
+        if self._lock:
+            self._lock.release()
+            self._lock = None
+
     @hook_impl
     def before_node_run(self) -> None:
         """Makes Ctrl-C mean Ctrl-C again, now that Spark has started and put its own handler there."""
         spark.restore_interrupts()
+        if self._lock:
+            self._lock.check()
 
     @hook_impl
     def before_dataset_saved(self, dataset_name: str) -> None:
-        """Starts the progress bar when the featurization is about to be evaluated."""
+        """Makes sure that the output is still this run's; starts the progress bar of the featurization."""
+        if self._lock:
+            self._lock.check()
         if dataset_name == "featurized_images" and self._record and FeaturizationProgress.is_wanted():
             from pyspark import SparkContext
 
@@ -106,16 +122,18 @@ class ProjectHooks:
 
     @hook_impl
     def on_pipeline_error(self) -> None:
-        """Clears the terminal of a half-done bar."""
+        """Clears the terminal of a half-done bar, and gives the output back."""
         self._stop_progress()
+        self._release_output()
 
     @hook_impl
     def after_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
-        """Gives the verdict when everything is written.
+        """Gives the output back, and the verdict when everything is written.
 
         Raises:
             QuarantineError: If too many of the listed images are in quarantine.
         """
+        self._release_output()
         if "image_counts" in pipeline.outputs() | pipeline.datasets():
             counts = catalog.load("image_counts")
             log_counts(counts)
@@ -153,6 +171,13 @@ def check_images(folder: str) -> None:
         raise InputError(f"The images folder {folder} {what}. Name another one with --params=images=DIR.")
     if not os.access(folder, os.R_OK | os.X_OK):
         raise InputError(f"The images folder {folder} may not be read by this user. Change its permissions.")
+
+
+def output_root(catalog: DataCatalog) -> str:
+    """The output folder of a run, local or s3://…, as the catalog has it."""
+    table = catalog["featurized_images"]._describe()
+    root = table["filepath"].rsplit("/", 2)[0]
+    return root if table["protocol"] == "file" else f"{table['protocol']}://{root}"
 
 
 def check_output(folder: str) -> None:

@@ -25,12 +25,13 @@ def configure(settings: Mapping[str, Any]) -> None:
     """Prepares the environment that a later session start reads. Does nothing under spark-submit.
 
     Args:
-        settings: Spark properties, as in `conf/<env>/spark.yml`.
+        settings: Spark properties, as in `conf/<env>/spark.yml`; those without a value are left to Spark.
     """
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     if "PYSPARK_GATEWAY_PORT" in os.environ:
         return  # started by spark-submit: its JVM is there already, with its own settings
     _use_utf8_file_names()
+    settings = {key: value for key, value in settings.items() if value is not None}
     java_options = [_quiet_logs(), *class_archive.options(find_java()), str(settings.get(_JAVA_OPTIONS, ""))]
     settings = {**settings, _JAVA_OPTIONS: " ".join(java_options).strip()}
     arguments = [part for key, value in settings.items() for part in ("--conf", f"{key}={_text(value)}")]
@@ -55,7 +56,7 @@ def _use_utf8_file_names() -> None:
 
 
 def start_in_background() -> None:
-    """Starts Spark, and on a local master its Python workers, while Python still imports what the run needs.
+    """Starts Spark, and on a local master its Python workers, while Kedro prepares the first node.
 
     Call it after `configure`. Does nothing without Java, or where spark-submit has started Spark.
 

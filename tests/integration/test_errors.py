@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from fruits_pipeline.lock import NAME, LocalPlace, OutputLock
+
 pytestmark = pytest.mark.slow
 
 
@@ -127,3 +129,14 @@ def test_ctrl_c_leaves_no_half_batch(sample_run, tmp_path):
     assert "Traceback" not in log
     assert not list(batches.glob("batch=*/_SUCCESS"))
     assert not (output / "05_model_input").exists()
+
+
+def test_a_second_run_on_the_same_output(kedro, tmp_path):
+    lock = OutputLock(LocalPlace(tmp_path), str(tmp_path), "the first run")
+    lock.acquire()
+    try:
+        done = kedro("run", f"--params=output={tmp_path}")
+        fails(done, "run the first run", f"process {os.getpid()} ", "--params=output=DIR")
+        assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [NAME]
+    finally:
+        lock.release()
