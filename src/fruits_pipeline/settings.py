@@ -1,5 +1,7 @@
 """Project settings, read by Kedro (https://docs.kedro.org/en/stable/configure/configuration_basics/)."""
 
+from omegaconf.resolvers import oc
+
 from fruits_pipeline.hooks import ProjectHooks
 from fruits_pipeline.schemas import struct_type
 
@@ -12,5 +14,6 @@ CONFIG_LOADER_ARGS = {
     "base_env": "base",
     "default_run_env": "local",
     "config_patterns": {"spark": ["spark*", "spark*/**"]},
-    "custom_resolvers": {"columns": struct_type},
+    # Kedro lets only credentials read environment variables; conf/cloud names the bucket with one.
+    "custom_resolvers": {"columns": struct_type, "oc.env": oc.env},
 }

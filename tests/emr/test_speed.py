@@ -1,0 +1,76 @@
+"""Measuring: real images through a real network."""
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fruits_pipeline.emr import speed
+from fruits_pipeline.encoders.card import Encoder, EncoderCard
+from fruits_pipeline.errors import InputError
+
+PROJECT = Path(__file__).resolve().parents[2]
+SAMPLE = PROJECT / "data" / "01_raw" / "sample"
+CARD = EncoderCard("MobileNetV2", 0.35, "onnx", "w", "0")
+
+
+@pytest.fixture
+def network(monkeypatch):
+    """Counts what it is given; the real one is measured in tests of the command."""
+    seen = []
+
+    def run(pixels: np.ndarray) -> np.ndarray:
+        seen.append(pixels.shape)
+        return np.zeros((1, 1280), np.float32)
+
+    monkeypatch.setattr(speed, "open_network", lambda encoder, threads: run if threads == 1 else None)
+    return seen
+
+
+def ticking(step):
+    now = [0.0]
+
+    def clock():
+        now[0] += step
+        return now[0]
+
+    return clock
+
+
+def test_it_is_images_per_second_after_warming_up(network):
+    paths = [str(path) for path in sorted((SAMPLE / "Banana").glob("*_100.jpg"))[:10]]
+    measured = speed.measure(paths, Encoder(CARD, b""), clock=ticking(5.0))
+    assert (measured.per_second, measured.images) == (10 / 5, 10)
+    assert network == [(1, 224, 224, 3)] * (speed.WARM_UP + 10)
+
+
+def test_broken_images_count_as_time_but_not_as_images(network, tmp_path):
+    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xffnonsense")
+    good = str(SAMPLE / "Banana" / "0_100.jpg")
+    measured = speed.measure([str(tmp_path / "broken.jpg"), good, "/gone.jpg"], Encoder(CARD, b""), ticking(1.0))
+    assert measured.images == 1
+
+
+def test_nothing_to_measure_is_an_error_with_a_cure(network, tmp_path):
+    with pytest.raises(InputError, match="--images-per-second"):
+        speed.measure(["/gone.jpg"], Encoder(CARD, b""))
+
+
+@given(st.lists(st.text(), unique=True), st.integers(1, 80))
+def test_a_sample_is_spread_over_all(items, count):
+    chosen = speed.spread(items, count)
+    assert len(chosen) == min(count, len(items))
+    assert [item for item in items if item in set(chosen)] == chosen
+    if len(items) > count:
+        positions = [items.index(item) for item in chosen]
+        gaps = [b - a for a, b in pairwise(positions)]
+        assert all(abs(gap - len(items) / count) <= 1 for gap in gaps)
+
+
+def test_the_network_is_that_of_the_parameters():
+    wanted = speed.encoder_parameters(PROJECT / "conf", "cloud")
+    assert (wanted.name, wanted.engine) == ("MobileNetV2", "onnx")
+    assert speed.extensions(PROJECT / "conf", "cloud") == ["jpg", "jpeg", "png"]
