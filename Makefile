@@ -11,7 +11,7 @@ export KEDRO_LOGGING_CONFIG := $(CURDIR)/conf/logging.yml
 # Kedro calls ipython and jupyter by name.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup run test lint viz notebook sample lock clean
+.PHONY: help setup run test bench profile lint viz notebook sample lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -32,6 +32,12 @@ run: setup ## Run the whole pipeline on the bundled sample; results go to data/
 
 test: setup ## Run all tests
 	$(BIN)/python -m pytest
+
+bench: setup ## Measure beside the notebook, Daft, Ray and MLlib (BENCH="--images 500 --weights F" narrows it)
+	$(BIN)/python tests/benchmarks/run.py $(BENCH)
+
+profile: setup ## Flame graph of a Spark worker, into data/08_reporting/ (PROFILE=options)
+	$(BIN)/python tests/benchmarks/flame_graph.py $(PROFILE)
 
 lint: setup ## Check style, types and the rules of the house (ruff, mypy, import-linter)
 	$(BIN)/ruff format --check .

@@ -58,7 +58,7 @@ def test_bfloat16_is_close_and_an_encoder_of_its_own(pixels, reference):
     features, again = network(pixels), network(pixels[::-1])[::-1]
     np.testing.assert_array_equal(features, again)
     cosine = (features * reference).sum(axis=1) / np.linalg.norm(features, axis=1) / np.linalg.norm(reference, axis=1)
-    assert 0.95 < cosine.min() < cosine.max() < 0.99999  # in float32 it would be nearer
+    assert 0.9 < cosine.min() < cosine.max() < 0.99999  # in float32 it would be nearer
     assert 0 <= features.min() <= features.max() <= 6
     assert encoder.card.fingerprint != export_encoder(parameters(), find_weights("bundled", 0.35)).card.fingerprint
     assert not any(name.startswith("openvino_telemetry.") for name in sys.modules)
