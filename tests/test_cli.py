@@ -66,3 +66,12 @@ def test_unforeseen_errors_keep_their_traceback(monkeypatch):
 
 def test_all_of_kedros_options_are_there():
     assert {option.name for option in cli.cli.commands["run"].params} == {option.name for option in kedro_run.params}
+
+
+def test_the_packaged_project_runs_our_command():
+    """Kedro looks for `run` in the package's `cli`; without it, `python -m fruits_pipeline` would be an error."""
+    from kedro.framework.cli.utils import find_run_command
+
+    from fruits_pipeline import cli
+
+    assert find_run_command("fruits_pipeline") is cli.run is cli.cli.commands["run"]

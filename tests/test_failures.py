@@ -10,7 +10,7 @@ from kedro.validation.exceptions import ParameterValidationError
 from kedro.validation.parameter_validator import ParameterValidator
 
 from fruits_pipeline import errors
-from fruits_pipeline.errors import ContractError, EncoderError, FruitsError, InputError, QuarantineError
+from fruits_pipeline.errors import ContractError, EncoderError, FruitsError, InputError, LockedError, QuarantineError
 from fruits_pipeline.failures import TRACEBACK_HINT, explain, told_once
 from fruits_pipeline.pipeline_registry import register_pipelines
 from fruits_pipeline.settings import CONFIG_LOADER_ARGS
@@ -28,14 +28,14 @@ def raised(error: BaseException, *causes: BaseException, implicit: bool = False)
     return error
 
 
-@pytest.mark.parametrize("kind", [InputError, EncoderError, ContractError, QuarantineError, FruitsError])
+@pytest.mark.parametrize("kind", [InputError, EncoderError, ContractError, LockedError, QuarantineError, FruitsError])
 def test_our_own_errors_speak_for_themselves(kind):
     assert explain(kind("What failed. What mends it.")) == "What failed. What mends it."
 
 
 def test_all_our_errors_are_tested_above():
     kinds = {kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)}
-    assert kinds == {InputError, EncoderError, ContractError, QuarantineError, FruitsError}
+    assert kinds == {InputError, EncoderError, ContractError, LockedError, QuarantineError, FruitsError}
 
 
 @pytest.mark.parametrize("implicit", [False, True])

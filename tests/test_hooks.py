@@ -39,7 +39,7 @@ def test_quarantine_limit(bad, listed, limit, fails):
 
 def test_images_folder(tmp_path):
     check_images(str(tmp_path))
-    check_images("s3://bucket/images")
+    check_images("memory://bucket/images")
     with pytest.raises(InputError, match="does not exist"):
         check_images(str(tmp_path / "no"))
 

@@ -8,6 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fruits_pipeline import storage
+from fruits_pipeline.errors import InputError
+from fruits_pipeline.s3 import UnreadableObjectError
 from fruits_pipeline.storage import ImageFile, local_path, read_file, read_files
 
 ODD_NAMES = [
@@ -133,28 +135,29 @@ def test_what_became_of_a_path_since_it_was_listed(tmp_path):
     assert [file.problem.reason for file in files] == list(expected.values())
 
 
-class Faulty:
-    """A remote filesystem with one file that fails."""
-
-    def __init__(self, error: Exception) -> None:
-        self.error = error
-
-    def cat_file(self, path: str) -> bytes:
-        if path.endswith("/3.jpg"):
-            raise self.error
-        return path.encode()
-
-
 @pytest.mark.parametrize("read_ahead", READ_AHEAD)
-@pytest.mark.parametrize(
-    "error", [TimeoutError("slow down"), ConnectionResetError("reset"), PermissionError("AccessDenied")]
-)
-def test_a_passing_fault_of_the_store_fails_the_task(monkeypatch, read_ahead, error):
-    monkeypatch.setattr(storage, "_filesystem", lambda protocol: Faulty(error))
+@pytest.mark.parametrize("error", [OSError("SlowDown"), InputError("AccessDenied")])
+def test_what_is_no_fault_of_the_image_fails_the_task(monkeypatch, read_ahead, error):
+    def read_object(bucket: str, key: str) -> bytes:
+        if key == "3.jpg":
+            raise error
+        return key.encode()
+
+    monkeypatch.setattr(storage.s3, "read_object", read_object)
     files = read_files((f"s3a://bucket/{i}.jpg" for i in range(20)), read_ahead)
-    assert [next(files).content for _ in range(3)] == [b"bucket/0.jpg", b"bucket/1.jpg", b"bucket/2.jpg"]
-    with pytest.raises(type(error)):
+    assert [next(files).content for _ in range(3)] == [b"0.jpg", b"1.jpg", b"2.jpg"]
+    with pytest.raises(type(error), match=str(error)):
         next(files)
+
+
+def test_an_object_out_of_reach_is_unreadable(monkeypatch):
+    def read_object(bucket: str, key: str) -> bytes:
+        raise UnreadableObjectError("InvalidObjectState")
+
+    monkeypatch.setattr(storage.s3, "read_object", read_object)
+    (file,) = read_files(["s3://bucket/1.jpg"], 4)
+    assert file.problem.reason == "unreadable"
+    assert "InvalidObjectState" in file.problem.detail
 
 
 def test_a_passing_fault_of_the_disk_fails_the_task(tmp_path, monkeypatch):
@@ -167,16 +170,9 @@ def test_a_passing_fault_of_the_disk_fails_the_task(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("scheme", ["s3", "s3a", "s3n"])
-def test_all_names_of_s3_are_read_by_one_client(monkeypatch, scheme):
-    asked = []
-
-    class Store:
-        def cat_file(self, path: str) -> bytes:
-            return path.encode()
-
-    monkeypatch.setattr(storage, "_filesystem", lambda protocol: asked.append(protocol) or Store())
-    assert read_file(f"{scheme}://bucket/a b/c#d.jpg").content == b"bucket/a b/c#d.jpg"
-    assert asked == ["s3"]
+def test_all_names_of_s3_are_one(monkeypatch, scheme):
+    monkeypatch.setattr(storage.s3, "read_object", lambda bucket, key: f"{bucket} {key}".encode())
+    assert read_file(f"{scheme}://bucket/a b/c#d.jpg").content == b"bucket a b/c#d.jpg"
 
 
 class Counting:

@@ -44,9 +44,10 @@ def run_pipeline(**options: Any) -> Any:
         raise failure(message) from None
 
 
-cli.add_command(
-    click.Command("run", callback=run_pipeline, params=list(kedro_run.params), help=kedro_run.help), name="run"
-)
+run = click.Command("run", callback=run_pipeline, params=list(kedro_run.params), help=kedro_run.help)
+"""By this name Kedro finds the command of a packaged project."""
+
+cli.add_command(run)
 
 
 cli.add_command(emr)

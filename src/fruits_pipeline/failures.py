@@ -15,6 +15,8 @@ from fruits_pipeline.errors import FruitsError
 TRACEBACK_HINT = "(For the whole traceback, set FRUITS_TRACEBACK=1.)"
 
 _KNOWN_TO_SPARK = (
+    # A worker's own words; Spark wraps them in the worker's traceback.
+    (r"fruits_pipeline\.errors\.\w+: (?P<what>[^\n]+)", "{what}"),
     (
         r"No space left on device",
         "The disk is full. Free some space, or name another output with --params=output=DIR, and run the same command "

@@ -15,10 +15,12 @@ from kedro.framework.hooks import hook_impl
 from fruits_pipeline import spark
 from fruits_pipeline.errors import InputError, QuarantineError
 from fruits_pipeline.java import check_java
+from fruits_pipeline.listing import list_files
 from fruits_pipeline.lock import OutputLock, place_of
 from fruits_pipeline.parameters import GROUPS
 from fruits_pipeline.progress import FeaturizationProgress
 from fruits_pipeline.run_record import RunRecord, git_commit
+from fruits_pipeline.s3 import check_writable
 
 if TYPE_CHECKING:
     from kedro.framework.context import KedroContext
@@ -30,6 +32,9 @@ logger = logging.getLogger(__name__)
 
 ROOTS = ("images", "output")
 """Runtime parameters that are no parameters of a pipeline: the roots of the catalog's paths."""
+
+NO_BUCKET = "<FRUITS_BUCKET is not set>"
+"""What conf/cloud/globals.yml puts in the place of a bucket that nobody named."""
 
 
 class ProjectHooks:
@@ -159,18 +164,33 @@ def check_parameter_names(given: dict[str, Any]) -> None:
 
 
 def check_images(folder: str) -> None:
-    """Makes sure that a local images folder is there and can be listed.
+    """Makes sure that the images folder is there and can be listed.
 
     Raises:
         InputError: If not.
     """
     if "://" in folder:
-        return  # Spark says so at the first listing
+        check_bucket(folder)
+        next(list_files(folder), None)  # one request: Spark's workers would say the same, but later and four times
+        return
     if not os.path.isdir(folder):
         what = "is a file, not a folder" if os.path.exists(folder) else "does not exist"
         raise InputError(f"The images folder {folder} {what}. Name another one with --params=images=DIR.")
     if not os.access(folder, os.R_OK | os.X_OK):
         raise InputError(f"The images folder {folder} may not be read by this user. Change its permissions.")
+
+
+def check_bucket(folder: str) -> None:
+    """Makes sure that conf/cloud knows the bucket.
+
+    Raises:
+        InputError: If not.
+    """
+    if NO_BUCKET in folder:
+        raise InputError(
+            "Which bucket? Set FRUITS_BUCKET to its name (export FRUITS_BUCKET=my-bucket), or name other roots with "
+            "--params=images=s3://BUCKET/FOLDER,output=s3://BUCKET/FOLDER."
+        )
 
 
 def output_root(catalog: DataCatalog) -> str:
@@ -181,12 +201,17 @@ def output_root(catalog: DataCatalog) -> str:
 
 
 def check_output(folder: str) -> None:
-    """Makes sure that a local output folder can be written to.
+    """Makes sure that the output folder can be written to; storages other than disk and S3 say so at the first table.
 
     Raises:
         InputError: If not.
     """
-    if "://" in folder:
+    protocol, separator, rest = folder.partition("://")
+    if separator:
+        check_bucket(folder)
+        if protocol in ("s3", "s3a"):
+            bucket, _, prefix = rest.partition("/")
+            check_writable(bucket, prefix)
         return
     try:
         os.makedirs(folder, exist_ok=True)

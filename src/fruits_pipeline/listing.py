@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from fruits_pipeline.s3 import list_objects
+
 PAGE = 1000
 """Files per page: what S3 returns for one request."""
 
@@ -44,12 +46,13 @@ def list_files(root: str) -> Iterator[list[File]]:
 
     Raises:
         OSError: If a folder cannot be read: its images would be lost silently.
+        InputError: If S3 refuses: credentials, permissions, no such bucket.
     """
-    protocol, _, rest = root.partition("://")
-    if not rest or protocol == "file":
-        files = _local(Path(rest or root.removeprefix("file:")))
-    elif protocol in ("s3", "s3a", "s3n"):
+    protocol, separator, rest = root.partition("://")
+    if separator and protocol in ("s3", "s3a", "s3n"):
         files = _s3(*_bucket_and_prefix(rest))
+    elif not rest or protocol == "file":
+        files = _local(Path(rest or root.removeprefix("file:")))
     else:
         files = _fsspec(protocol, rest)
     while page := list(itertools.islice(files, PAGE)):
@@ -109,14 +112,9 @@ def _bucket_and_prefix(rest: str) -> tuple[str, str]:
 
 
 def _s3(bucket: str, prefix: str) -> Iterator[File]:
-    """Asks S3 for one page of keys after another."""
-    import botocore.session
-
-    client = botocore.session.get_session().create_client("s3")
-    for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
-        for item in page.get("Contents", []):
-            if not item["Key"].endswith("/"):  # consoles create empty keys that stand for folders
-                yield _s3_file(bucket, prefix, item)
+    for item in list_objects(bucket, prefix):
+        if not item["Key"].endswith("/"):  # consoles create empty keys that stand for folders
+            yield _s3_file(bucket, prefix, item)
 
 
 def _s3_file(bucket: str, prefix: str, item: dict[str, Any]) -> File:

@@ -195,7 +195,11 @@ class S3Place:
 
         try:
             obstore.put(self._store(), self._key, content, mode=mode)
-        except (AlreadyExistsError, PreconditionError, FileNotFoundError):
+        except (AlreadyExistsError, PreconditionError):
+            return False
+        except FileNotFoundError:
+            if mode == "create":
+                raise  # there is no such bucket
             return False
         return True
 

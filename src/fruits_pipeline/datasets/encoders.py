@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import fsspec
-from fsspec.implementations.local import LocalFileSystem
 from kedro.io import AbstractDataset, DatasetError
-from kedro.io.core import get_protocol_and_path
 
+from fruits_pipeline.datasets.files import open_store, write_whole
 from fruits_pipeline.encoders.card import Encoder, EncoderCard, EncoderWeights
 from fruits_pipeline.encoders.weights import find_weights
 
@@ -67,9 +63,8 @@ class _EncoderFolder:
     """
 
     def __init__(self, filepath: str) -> None:
-        protocol, path = get_protocol_and_path(filepath)
+        self._fs, path = open_store(filepath)
         self.path = path.rstrip("/")
-        self._fs = fsspec.filesystem("s3" if protocol == "s3a" else protocol, use_listings_cache=False)
 
     def cards(self) -> list[EncoderCard]:
         """The cards of all exported encoders."""
@@ -87,30 +82,17 @@ class _EncoderFolder:
     def add(self, encoder: Encoder) -> None:
         card_path = f"{self.path}/{encoder.card.fingerprint}.json"
         if not self._fs.exists(card_path):
-            self._write(self._payload_path(encoder.card), encoder.payload)
-            self._write(card_path, _json(encoder.card))
+            write_whole(self._fs, self._payload_path(encoder.card), encoder.payload)
+            write_whole(self._fs, card_path, _json(encoder.card))
 
     def make_current(self, card: EncoderCard) -> None:
-        self._write(f"{self.path}/{CURRENT}", _json(card))
+        write_whole(self._fs, f"{self.path}/{CURRENT}", _json(card))
 
     def has_current(self) -> bool:
         return bool(self._fs.exists(f"{self.path}/{CURRENT}"))
 
     def _payload_path(self, card: EncoderCard) -> str:
         return f"{self.path}/{card.fingerprint}{_SUFFIX[card.engine]}"
-
-    def _write(self, path: str, content: bytes) -> None:
-        """Writes a file whole or not at all: object stores do, and on a disk the last step is a rename beside it."""
-        if not isinstance(self._fs, LocalFileSystem):
-            self._fs.pipe_file(path, content)
-            return
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        unfinished = Path(f"{path}.{os.getpid()}.tmp")
-        try:
-            unfinished.write_bytes(content)
-            unfinished.replace(path)
-        finally:
-            unfinished.unlink(missing_ok=True)
 
 
 class ExportedEncodersDataset(AbstractDataset[None, list[ExportedEncoder]]):

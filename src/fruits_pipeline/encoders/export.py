@@ -21,8 +21,8 @@ TOLERANCE = {"float32": 1e-3, "bfloat16": math.inf}
 """Largest difference from Keras that an export may show; float32 gives about 1e-5 on features of 0 … 6."""
 
 LEAST_COSINE = {"float32": 0.99999, "bfloat16": 0.9}
-"""Least cosine with Keras's features on noise and flat images, the hardest there are: bfloat16, with 8 bits of mantissa,
-gives 0.948 with ImageNet weights there, and 0.978 on the worst of 1,150 photographs."""
+"""Least cosine with Keras's features on noise and flat images, the hardest there are: bfloat16, with 8 bits of
+mantissa, gives 0.948 with ImageNet weights there, and 0.978 on the worst of 1,150 photographs."""
 
 
 def export_encoder(parameters: EncoderParameters, weights: EncoderWeights) -> Encoder:
