@@ -11,7 +11,7 @@ export KEDRO_LOGGING_CONFIG := $(CURDIR)/conf/logging.yml
 # Kedro calls ipython and jupyter by name.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup run test bench profile lint viz notebook sample lock clean
+.PHONY: help setup run test bench profile lint viz notebook sample lock wheelhouse clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -54,9 +54,16 @@ notebook: setup ## Open JupyterLab with the project's catalog
 sample: setup ## Render the bundled sample anew (the same bytes each time)
 	$(BIN)/python -m fruits_pipeline.rendering data/01_raw/sample
 
-lock: setup ## Resolve requirements.lock anew from pyproject.toml (needs uv)
+lock: setup ## Resolve requirements.lock and bootstrap/requirements-emr.txt anew from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --quiet --all-extras --universal --python-version 3.11 --no-emit-index-url \
 	  --no-annotate --custom-compile-command "make lock" --output-file requirements.lock
+	echo setuptools | uv pip compile pyproject.toml - --quiet --generate-hashes --python-version 3.11 \
+	  --python-platform x86_64-manylinux_2_28 --constraint requirements.lock --no-emit-index-url --no-annotate \
+	  --custom-compile-command "make lock" --output-file bootstrap/requirements-emr.txt
+
+wheelhouse: setup ## Download what a cluster without internet needs into dist/wheelhouse (on Linux x86_64, Python 3.11)
+	$(BIN)/python -m pip download --quiet --disable-pip-version-check --dest dist/wheelhouse --require-hashes --no-deps \
+	  --no-build-isolation --only-binary=:all: --no-binary=antlr4-python3-runtime -r bootstrap/requirements-emr.txt
 
 clean: ## Remove the results of runs from data/ (the sample stays)
 	git clean -fdXq data

@@ -53,6 +53,8 @@ def test_bfloat16_is_close_and_an_encoder_of_its_own(pixels, reference):
     try:
         encoder = export_encoder(asked, find_weights("bundled", 0.35))
     except EncoderError as error:
+        if "no bfloat16 arithmetic" not in str(error):
+            raise
         pytest.skip(str(error))
     network = runtime.open_network(encoder, threads=1)
     features, again = network(pixels), network(pixels[::-1])[::-1]
