@@ -20,18 +20,6 @@ FINGERPRINT = "0123456789abcdef"
 ROWS_PER_FILE = 1000
 N_CAUSES = 24
 
-_ARROW = {
-    "string": pa.string(),
-    "bigint": pa.int64(),
-    "int": pa.int32(),
-    "boolean": pa.bool_(),
-    "float": pa.float32(),
-    "double": pa.float64(),
-    "timestamp": pa.timestamp("us", tz="UTC"),
-    "array<float>": pa.list_(pa.float32()),
-    "array<double>": pa.list_(pa.float64()),
-}
-
 
 def make_images(source: str, n: int, scratch: Path) -> Path:
     """N photographs in `<label>/<name>.jpg`, made once and kept.
@@ -130,7 +118,7 @@ def synthetic_features(n: int, seed: int = SEED) -> Iterator[np.ndarray]:
 
 def _write(table: str, path: Path, rank: int, features: np.ndarray) -> None:
     """Writes one file of a table in the project's own columns."""
-    from fruits_pipeline.schemas import COLUMNS
+    from fruits_pipeline.schemas import arrow_schema
 
     path.parent.mkdir(parents=True, exist_ok=True)
     n = len(features)
@@ -149,5 +137,5 @@ def _write(table: str, path: Path, rank: int, features: np.ndarray) -> None:
         "encoder": [FINGERPRINT] * n,
         "run_id": [RUN_ID] * n,
     }
-    arrays = {name: pa.array(known.get(name, [None] * n), _ARROW[kind]) for name, kind in COLUMNS[table].items()}
+    arrays = {column.name: pa.array(known.get(column.name, [None] * n), column.type) for column in arrow_schema(table)}
     pq.write_table(pa.table(arrays), path, compression="zstd", use_dictionary=[c for c in arrays if c != "features"])
