@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import PIL
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 PREPROCESSING: Final = "pillow-rgb-on-white-exif-bicubic-224/1"
@@ -55,6 +56,14 @@ _TURNS: Final = {
 
 _SIXTEEN_BIT: Final = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 _EIGHT_BIT: Final = ("1", "L", "P", "RGB", "RGBX", "RGBA", "RGBa", "LA", "La", "PA", "CMYK", "YCbCr", "LAB", "HSV")
+
+
+def judged_by(max_pixels: int) -> str:
+    """What decides whether a file is a usable image: our own code, Pillow, and the limit.
+
+    Images in quarantine are tried again when one of these changes.
+    """
+    return f"{PREPROCESSING} pillow-{PIL.__version__} max_pixels-{max_pixels}"
 
 
 class UnusableImageError(Exception):

@@ -7,12 +7,23 @@ Kedro finds these models through the type hints of the nodes. The values stand i
 import re
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from fruits_pipeline.images import MAX_PIXELS
 from fruits_pipeline.schemas import N_FEATURES
 
-GROUPS = ("ingestion", "labeling", "encoder", "featurization", "scaling", "pca", "reporting")
+GROUPS = (
+    "ingestion",
+    "labeling",
+    "encoder",
+    "featurization",
+    "scaling",
+    "pca",
+    "reporting",
+    "apply",
+    "maintenance",
+    "forget",
+)
 """Top-level names of the parameters."""
 
 
@@ -126,3 +137,48 @@ class ReportingParameters(_Parameters):
     """
 
     scatter_points: int = Field(ge=1, le=100_000)
+
+
+class ApplyParameters(_Parameters):
+    """With which earlier fit `kedro run --pipelines=apply` projects.
+
+    Attributes:
+        fit: Its 16 hex digits; null for the one in use.
+    """
+
+    fit: str | None = Field(default=None, pattern="^[0-9a-f]{16}$")
+
+
+class MaintenanceParameters(_Parameters):
+    """How `kedro run --pipelines=maintenance` puts batches together.
+
+    Attributes:
+        rows_per_file: Rows of one Parquet file, about; 20,000 are 100 MB.
+        keep_replaced_hours: How long replaced batches stay on the disk, for readers that have begun.
+    """
+
+    rows_per_file: int = Field(ge=1)
+    keep_replaced_hours: float = Field(ge=0)
+
+
+def _as_list(value: object) -> object:
+    """Several values in one text, as the command line gives them, are separated by semicolons."""
+    parts = (part.strip() for part in value.split(";")) if isinstance(value, str) else None
+    return value if parts is None else tuple(part for part in parts if part)
+
+
+_Texts = Annotated[tuple[str, ...], BeforeValidator(_as_list)]
+
+
+class ForgetParameters(_Parameters):
+    """What `kedro run --pipelines=forget` removes: images that one of the lists names.
+
+    Attributes:
+        paths: As they stand in the tables; with a slash at the end, all below that folder.
+        labels: All images of these labels.
+        sha256: All files with these contents, under whatever name.
+    """
+
+    paths: _Texts = ()
+    labels: _Texts = ()
+    sha256: _Texts = ()

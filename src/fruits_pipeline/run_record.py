@@ -72,6 +72,21 @@ class RunRecord:
         """Seconds by stage, summed over all workers."""
         return {stage: round(float(clock.value), 3) for stage, clock in self.worker_clocks.items()}
 
+    def summary(self, status: str) -> dict[str, Any]:
+        """What every kept report begins with.
+
+        Args:
+            status: `started`, `finished`, `failed` or `interrupted`.
+        """
+        return {
+            "run_id": self.run_id,
+            "status": status,
+            "env": self.env,
+            "pipelines": list(self.pipelines),
+            "git_commit": self.git_commit,
+            "started_at": self.started_at.isoformat(timespec="seconds"),
+        }
+
     @property
     def elapsed(self) -> float:
         """Seconds since the process started: imports and Spark's start included."""

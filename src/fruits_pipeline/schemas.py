@@ -8,7 +8,7 @@ the data and a broken row stops the write.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from fruits_pipeline.errors import ContractError
 from fruits_pipeline.images import REASONS
@@ -22,8 +22,25 @@ N_FEATURES: Final = 1280
 _INDEX: Final = {"path": "string", "length": "bigint", "modification_time": "timestamp"}
 _LABELED: Final = {**_INDEX, "label": "string"}
 _REASONS_SQL: Final = ", ".join(f"'{reason}'" for reason in REASONS)
-_KNOWN_FILE: Final = {"length is known": "length >= 0", "modification time is known": "modification_time is not null"}
-_HAS_LABEL: Final = {"label is the name of a folder": "label is not null and label != ''"}
+
+
+class Rule(NamedTuple):
+    """What must be true of a row.
+
+    Attributes:
+        column: Whose values the rule is about.
+        condition: Spark SQL; null counts as false.
+    """
+
+    column: str
+    condition: str
+
+
+_KNOWN_FILE: Final = {
+    "length is known": Rule("length", "length >= 0"),
+    "modification time is known": Rule("modification_time", "modification_time is not null"),
+}
+_HAS_LABEL: Final = {"label is the name of a folder": Rule("label", "label is not null and label != ''")}
 
 COLUMNS: Final[dict[str, dict[str, str]]] = {
     "raw_images": {**_INDEX, "hidden": "boolean"},
@@ -38,6 +55,7 @@ COLUMNS: Final[dict[str, dict[str, str]]] = {
         "features": "array<float>",
         "reason": "string",
         "detail": "string",
+        "judged_by": "string",
         "encoder": "string",
         "run_id": "string",
     },
@@ -49,34 +67,51 @@ COLUMNS: Final[dict[str, dict[str, str]]] = {
         "encoder": "string",
         "run_id": "string",
     },
-    "reduced_features": {"path": "string", "label": "string", "pca_features": "array<double>"},
+    "reduced_features": {
+        "path": "string",
+        "label": "string",
+        "sha256": "string",
+        "encoder": "string",
+        "features_run_id": "string",
+        "fit": "string",
+        "run_id": "string",
+        "pca_features": "array<double>",
+    },
 }
 """Column names and Spark types of every table, in order."""
 
-RULES: Final[dict[str, dict[str, str]]] = {
+RULES: Final[dict[str, dict[str, Rule]]] = {
     "image_index": _KNOWN_FILE,
     "labeled_images": {**_KNOWN_FILE, **_HAS_LABEL},
     "featurized_images": {
         **_HAS_LABEL,
-        "either features or a reason": "(features is null) != (reason is null)",
-        "reason is a known code": f"reason is null or reason in ({_REASONS_SQL})",
-        f"{N_FEATURES} features": (
-            f"features is null or (size(features) = {N_FEATURES} and not exists(features, x -> x is null))"
+        "either features or a reason": Rule("features", "(features is null) != (reason is null)"),
+        "reason is a known code": Rule("reason", f"reason is null or reason in ({_REASONS_SQL})"),
+        f"{N_FEATURES} features": Rule(
+            "features",
+            f"features is null or (size(features) = {N_FEATURES} and not exists(features, x -> x is null))",
         ),
         # array_min/array_max order NaN above every number, so NaN and infinity break the upper bound too.
-        "features are finite and within ReLU6's 0 ... 6": (
-            "features is null or (array_min(features) >= 0 and array_max(features) <= 6)"
+        "features are finite and within ReLU6's 0 ... 6": Rule(
+            "features", "features is null or (array_min(features) >= 0 and array_max(features) <= 6)"
         ),
-        "sha256 where bytes were read": "reason in ('vanished', 'unreadable') or length(sha256) = 64",
-        "encoder and run are named": "length(encoder) = 16 and run_id is not null",
+        "sha256 where bytes were read": Rule("sha256", "reason in ('vanished', 'unreadable') or length(sha256) = 64"),
+        "encoder and run are named": Rule("encoder", "length(encoder) = 16 and run_id is not null"),
     },
-    "image_status": {"status is known": "status in ('featurised', 'quarantined', 'unchanged')"},
+    "image_status": {"status is known": Rule("status", "status in ('featurised', 'quarantined', 'unchanged')")},
     "reduced_features": {
         **_HAS_LABEL,
-        "pca_features are finite": "forall(pca_features, x -> not isnan(x) and abs(x) < double('inf'))",
+        "origin is named": Rule(
+            "fit",
+            "length(sha256) = 64 and length(encoder) = 16 and length(fit) = 16 "
+            "and features_run_id is not null and run_id is not null",
+        ),
+        "pca_features are finite": Rule(
+            "pca_features", "forall(pca_features, x -> not isnan(x) and abs(x) < double('inf'))"
+        ),
     },
 }
-"""What must be true of every row, as Spark SQL: name of the rule → condition."""
+"""The rules of every table: what must be true → the rule."""
 
 
 @dataclass(frozen=True)
@@ -117,10 +152,10 @@ class TableContract:
 
     def _guarded_path(self) -> str:
         """SQL for the path column, or Spark's error where a rule is broken."""
-        cases = [f"when path is null then raise_error({_quoted(f'table {self.table}: path is null')})"]
-        for rule, condition in RULES[self.table].items():
-            message = f"concat({_quoted(f'table {self.table}: not true that {rule}: ')}, path)"
-            cases.append(f"when not coalesce({condition}, false) then raise_error({message})")
+        cases = [f"when path is null then raise_error({_quoted(f'table {self.table}, column path: it is null')})"]
+        for name, rule in RULES[self.table].items():
+            where = f"table {self.table}, column {rule.column}: not true that {name}: "
+            cases.append(f"when not coalesce({rule.condition}, false) then raise_error(concat({_quoted(where)}, path))")
         return f"cast(case {' '.join(cases)} else path end as string)"
 
 

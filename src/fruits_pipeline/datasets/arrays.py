@@ -24,20 +24,22 @@ class ArraysDataset(AbstractDataset[dict[str, np.ndarray], dict[str, np.ndarray]
     ```
     """
 
-    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+    def __init__(self, *, filepath: str, optional: bool = False, metadata: dict[str, Any] | None = None) -> None:
         """Keeps the settings; nothing is read yet.
 
         Args:
             filepath: The file, local or s3://.
+            optional: Whether a file that is not there holds no arrays, instead of being an error.
             metadata: Ignored here; for Kedro-Viz.
         """
         self._filepath = filepath
+        self._optional = optional
         self.metadata = metadata
 
     def load(self) -> dict[str, np.ndarray]:
         """All arrays by name."""
         fs, path = open_store(self._filepath)
-        return load(fs.cat_file(path))
+        return {} if self._optional and not fs.exists(path) else load(fs.cat_file(path))
 
     def save(self, data: dict[str, np.ndarray]) -> None:
         """Writes all arrays, whole or not at all."""

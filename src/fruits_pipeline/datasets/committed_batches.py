@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-import logging
-from pathlib import Path
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-import fsspec
-from kedro.io import AbstractDataset, DatasetError
-from kedro.io.core import Version, generate_timestamp, get_protocol_and_path
+from kedro.io import AbstractDataset
+from kedro.io.core import Version, generate_timestamp
 
+from fruits_pipeline.datasets.committed_folders import CommittedFolders
 from fruits_pipeline.schemas import struct_type
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-logger = logging.getLogger(__name__)
-
-COMMITTED = "_SUCCESS"
-"""Hadoop's mark of a finished job (FileOutputCommitter.SUCCEEDED_FILE_NAME); a batch without it does not exist."""
+_NO_MARK = {"mapreduce.fileoutputcommitter.marksuccessfuljobs": "false"}
+"""Keeps Spark from writing `_SUCCESS`, where it must say what the batch replaces."""
 
 
 class CommittedBatchesDataset(AbstractDataset[Any, Any]):
     """Loads and saves the batches of one table as a Spark DataFrame.
 
     A batch is a sub-folder `batch=<run_id>`. Saving writes a new one and never touches the others. Loading reads those
-    that hold `_SUCCESS`, which Spark writes last: what a dead run left behind is never read, and the next run with the
-    same id clears it. Other tools that read the whole folder see the batch as a partition column.
+    that hold `_SUCCESS`, which is written last: what a dead run left behind is never read, and the next run that saves
+    clears it. Other tools that read the whole folder see the batch as a partition column.
+
+    With `replaces`, the new batch takes the place of all earlier ones at the moment of its commit. These stay on the
+    disk for a while, for readers that have begun, and are removed by a later save.
 
     ```yaml
     featurized_images:
@@ -45,6 +45,8 @@ class CommittedBatchesDataset(AbstractDataset[Any, Any]):
         filepath: str,
         table: str,
         version: Version | None = None,
+        replaces: bool = False,
+        keep_replaced_hours: float = 24.0,
         save_args: dict[str, Any] | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> None:
@@ -54,13 +56,16 @@ class CommittedBatchesDataset(AbstractDataset[Any, Any]):
             filepath: Folder of the table, local or s3://.
             table: Name of the table's columns in `fruits_pipeline.schemas`.
             version: Kedro's version, whose `save` is the id of the run and names the batch.
+            replaces: Whether a saved batch replaces all that are committed by then.
+            keep_replaced_hours: How long replaced batches stay on the disk.
             save_args: Options for Spark's Parquet writer.
             metadata: Ignored here; for Kedro-Viz.
         """
-        self._protocol, path = get_protocol_and_path(filepath)
-        self._path = str(Path(path).resolve()) if self._protocol == "file" else path
+        self._folders = CommittedFolders(filepath, "batch")
         self._table = table
         self._run_id = (version.save if version else None) or generate_timestamp()
+        self._replaces = replaces
+        self._keep_replaced = timedelta(hours=keep_replaced_hours)
         self._save_args = save_args or {}
         self.metadata = metadata
 
@@ -69,7 +74,7 @@ class CommittedBatchesDataset(AbstractDataset[Any, Any]):
         from kedro_datasets._utils.spark_utils import get_spark_with_remote_support
 
         spark = get_spark_with_remote_support()
-        folders = [self._spark_path(batch) for batch in self.committed_batches()]
+        folders = [self._folders.spark_path(batch) for batch in self.committed_batches()]
         if folders:
             reader = spark.read.schema(struct_type(self._table)).option("__globPaths__", "false")
             rows: DataFrame = reader.parquet(*folders)
@@ -84,37 +89,28 @@ class CommittedBatchesDataset(AbstractDataset[Any, Any]):
             data: Rows of the table.
 
         Raises:
-            DatasetError: If this run has committed a batch already.
+            DatasetError: If this run, or a later one, has committed a batch already.
         """
-        if self.batch in self.committed_batches():
-            raise DatasetError(f"{self._path}/{self.batch} is already committed; batches are never rewritten.")
-        data.write.mode("overwrite").options(**self._save_args).parquet(self._spark_path(self.batch))
+        self._folders.check_new(self.batch)
+        self._folders.remove_dead()
+        replaced = self.committed_batches() if self._replaces else []
+        options = {**self._save_args, **(_NO_MARK if self._replaces else {})}
+        data.write.mode("overwrite").options(**options).parquet(self._folders.spark_path(self.batch))
+        if self._replaces:
+            self._folders.commit(self.batch, replaced)
+        self._folders.remove_replaced(self._keep_replaced)
 
     @property
     def batch(self) -> str:
         """Folder name of the batch that `save` writes."""
-        return f"batch={self._run_id}"
+        return self._folders.name_of(self._run_id)
 
     def committed_batches(self) -> list[str]:
         """Folder names of the committed batches, oldest first."""
-        fs = self._filesystem()
-        if not fs.isdir(self._path):
-            return []
-        folders = [
-            entry["name"].rstrip("/") for entry in fs.ls(self._path, detail=True) if entry["type"] == "directory"
-        ]
-        names = [folder.rsplit("/", 1)[-1] for folder in folders if fs.exists(f"{folder}/{COMMITTED}")]
-        return sorted(name for name in names if name.startswith("batch="))
-
-    def _filesystem(self) -> Any:
-        return fsspec.filesystem("s3" if self._protocol == "s3a" else self._protocol, use_listings_cache=False)
-
-    def _spark_path(self, batch: str) -> str:
-        scheme = {"file": "file", "s3": "s3a"}.get(self._protocol, self._protocol)
-        return f"{scheme}://{self._path}/{batch}"
+        return self._folders.committed()
 
     def _exists(self) -> bool:
         return bool(self.committed_batches())
 
     def _describe(self) -> dict[str, Any]:
-        return {"filepath": self._path, "protocol": self._protocol, "table": self._table}
+        return {"filepath": self._folders.path, "protocol": self._folders.protocol, "table": self._table}

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from fruits_pipeline.encoders.card import EncoderCard
 from fruits_pipeline.encoders.runtime import Network, network_of
-from fruits_pipeline.images import Original, UnusableImageError, decode_rgb, resize
+from fruits_pipeline.images import Original, UnusableImageError, decode_rgb, judged_by, resize
 from fruits_pipeline.schemas import N_FEATURES, arrow_schema
 from fruits_pipeline.storage import ImageFile, read_files
 from fruits_pipeline.workers.arrays import list_array
@@ -96,6 +96,7 @@ class _Share:
             "features": None,
             "reason": problem.reason if problem else None,
             "detail": problem.detail if problem else None,
+            "judged_by": judged_by(self.task.max_pixels),
             "encoder": self.task.card.fingerprint,
             "run_id": self.task.run_id,
         }

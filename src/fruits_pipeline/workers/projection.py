@@ -27,11 +27,12 @@ class Project:
     arrays: Broadcast[tuple[np.ndarray, np.ndarray, np.ndarray]]
 
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """Turns `path`, `label`, `features` into `path`, `label`, `pca_features`."""
+        """Puts `pca_features` in the place of `features`, the last column; the others stay as they are."""
         mean, scale, components = self.arrays.value
         with threadpool_limits(1):  # one task, one core
             for batch in batches:
                 standardised = (feature_matrix(batch.column("features")) - mean) / scale
                 lists = list_array(standardised @ components.T, np.zeros(len(batch), bool))
-                columns = [batch.column("path"), batch.column("label"), lists]
-                yield pa.RecordBatch.from_arrays(columns, names=["path", "label", "pca_features"])
+                names = batch.schema.names[:-1]
+                columns = [*(batch.column(name) for name in names), lists]
+                yield pa.RecordBatch.from_arrays(columns, names=[*names, "pca_features"])

@@ -3,13 +3,15 @@
 import logging
 import math
 from collections.abc import Iterator
+from typing import Any
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from fruits_pipeline.datasets.encoders import ExportedEncoder
 from fruits_pipeline.encoders.card import Encoder, EncoderWeights, is_same_encoder
 from fruits_pipeline.errors import ContractError
+from fruits_pipeline.images import judged_by
 from fruits_pipeline.parameters import EncoderParameters, FeaturizationParameters
 from fruits_pipeline.run_record import RunRecord
 from fruits_pipeline.schemas import struct_type
@@ -61,13 +63,14 @@ def select_pending(
         parameters: `refresh` selects all images.
 
     Returns:
-        The rows of `labeled_images` that are new, were replaced, were never done by this encoder, or whose bytes
-        could not be read the last time.
+        The rows of `labeled_images` that are new, were replaced, were never done by this encoder, whose bytes could
+        not be read the last time, or that another decoder or limit has put into quarantine.
     """
     if parameters.refresh:
         return labeled_images
     by_this_encoder = committed_images.where(F.col("encoder") == encoder.card.fingerprint)
-    done = by_this_encoder.where(F.col("reason").isNull() | ~F.col("reason").isin(*UNREAD)).select(IDENTITY)
+    is_bad_for_good = ~F.col("reason").isin(*UNREAD) & (F.col("judged_by") == judged_by(parameters.max_pixels))
+    done = by_this_encoder.where(F.col("reason").isNull() | is_bad_for_good).select(IDENTITY)
     return labeled_images.join(done, IDENTITY, "left_anti").select(labeled_images.columns)
 
 
@@ -148,7 +151,7 @@ def account_for_images(
     )
 
 
-def count_images(image_index: DataFrame, image_status: DataFrame) -> dict[str, int]:
+def count_images(image_index: DataFrame, image_status: DataFrame) -> dict[str, Any]:
     """Counts the images and asserts that none is missing: listed = featurised + quarantined + unchanged.
 
     Args:
@@ -157,7 +160,8 @@ def count_images(image_index: DataFrame, image_status: DataFrame) -> dict[str, i
 
     Returns:
         `listed`, `featurised`, `quarantined`, `unchanged` in this run; `in_quarantine`, how many of all listed images
-        have no features; `with_features`, how many have.
+        have no features; `with_features`, how many have; `digest`, which is the same for the same features of the same
+        images with the same labels (see `digest_of`).
 
     Raises:
         ContractError: If the numbers do not add up, or a path occurs twice.
@@ -167,6 +171,7 @@ def count_images(image_index: DataFrame, image_status: DataFrame) -> dict[str, i
         F.count_if(F.col("reason").isNotNull()).alias("in_quarantine"),
         F.count_if(F.col("reason").isNull()).alias("with_features"),
         F.count_distinct("path").alias("paths"),
+        digest_of("run_id", where=F.col("reason").isNull()).alias("digest"),
     ).first()
     counts = {"listed": image_index.count(), **(totals.asDict() if totals else {})}
     paths = counts.pop("paths")
@@ -179,6 +184,19 @@ def count_images(image_index: DataFrame, image_status: DataFrame) -> dict[str, i
     return counts
 
 
+def digest_of(run_id: str, where: Column) -> Column:
+    """A number, as text, that any change of a set of features changes; the order of the rows plays no part.
+
+    The sum of 64-bit hashes: two different sets have the same one with a probability of 2^-64.
+
+    Args:
+        run_id: Column with the run that made the features; the others are `path`, `label` and `encoder`.
+        where: Which rows count.
+    """
+    hashes = F.xxhash64("path", "label", "encoder", run_id).cast("decimal(20,0)")
+    return F.coalesce(F.sum(F.when(where, hashes)), F.lit(0)).cast("string")
+
+
 def select_current_features(featurized_images: DataFrame, image_status: DataFrame) -> DataFrame:
     """The features of the images that are there now, by the current encoder.
 
@@ -187,9 +205,10 @@ def select_current_features(featurized_images: DataFrame, image_status: DataFram
         image_status: Which batch holds the current row of each listed image.
 
     Returns:
-        `path`, `label`, `features`.
+        `path`, `label`, `sha256`, `encoder`, `run_id` (that made the features), `features`.
     """
-    current = image_status.where(F.col("reason").isNull()).select("path", "run_id", "encoder", "label")
-    rows = featurized_images.where(F.col("features").isNotNull()).select("path", "run_id", "encoder", "features")
-    joined = rows.join(F.broadcast(current), ["path", "run_id", "encoder"])
-    return joined.select("path", "label", "features")
+    keys = ["path", "run_id", "encoder"]
+    current = image_status.where(F.col("reason").isNull()).select(*keys, "label")
+    rows = featurized_images.where(F.col("features").isNotNull()).select(*keys, "sha256", "features")
+    joined = rows.join(F.broadcast(current), keys)
+    return joined.select("path", "label", "sha256", "encoder", "run_id", "features")

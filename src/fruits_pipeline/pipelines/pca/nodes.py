@@ -1,14 +1,22 @@
 """Principal components of the standardised features, and the projection on them."""
 
 import logging
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 
+from fruits_pipeline.datasets.fits import KeptFit
+from fruits_pipeline.encoders.card import Encoder
 from fruits_pipeline.errors import InputError
+from fruits_pipeline.fits import ARRAYS, Arrays, Fit, FitCard, compare_fits, fingerprint_of
 from fruits_pipeline.parameters import PcaParameters
-from fruits_pipeline.pipelines.featurization.nodes import select_current_features
-from fruits_pipeline.pipelines.scaling.nodes import Arrays
+from fruits_pipeline.pipelines.featurization.nodes import digest_of, select_current_features
+from fruits_pipeline.run_record import RunRecord
+from fruits_pipeline.schemas import struct_type
 from fruits_pipeline.workers.projection import Project
 
 logger = logging.getLogger(__name__)
@@ -90,19 +98,99 @@ def _with_fixed_signs(components: np.ndarray) -> np.ndarray:
     return turned
 
 
-def project_features(featurized_images: DataFrame, image_status: DataFrame, scaler: Arrays, pca: Arrays) -> DataFrame:
-    """Standardises the current features and projects them on the components.
+def keep_fit(
+    encoder: Encoder,
+    moments: Arrays,
+    scaler: Arrays,
+    pca: Arrays,
+    kept_fits: list[KeptFit],
+    parameters: PcaParameters,
+    run: RunRecord,
+) -> Fit:
+    """Puts scaler and components together under one name, and compares them with the fit in use so far.
+
+    Args:
+        encoder: Whose features were fitted.
+        moments: For the number of images.
+        scaler: `mean`, `scale`.
+        pca: `components` and their variances.
+        kept_fits: All earlier fits.
+        parameters: Of the PCA.
+        run: This run.
+
+    Returns:
+        The fit. One that was made before keeps the card that it got then.
+    """
+    arrays = {name: array for name, array in {**scaler, **pca}.items() if name in ARRAYS}
+    card = FitCard(
+        fit=fingerprint_of(encoder.card.fingerprint, arrays),
+        encoder=encoder.card.fingerprint,
+        run_id=run.run_id,
+        n_images=int(moments["count"][0]),
+        n_components=len(arrays["components"]),
+        variance_reached=float(arrays["explained_variance_ratio"].sum()),
+        parameters=parameters.model_dump(mode="json"),
+        git_commit=run.git_commit,
+    )
+    same = [kept.card for kept in kept_fits if kept.card.fit == card.fit]
+    compared = compare_with_current(card, arrays, kept_fits)
+    return Fit(replace(same[0] if same else card, compared=compared), arrays)
+
+
+def compare_with_current(card: FitCard, arrays: Arrays, kept_fits: list[KeptFit]) -> dict[str, Any]:
+    """How far new axes lie from those in use so far; nothing where there are none, or of another encoder."""
+    for kept in kept_fits:
+        if kept.is_current and kept.card.encoder == card.encoder:
+            compared = compare_fits(arrays, kept.load())
+            logger.info(
+                "Axes compared with fit %s: principal angles %s degrees", kept.card.fit, compared["principal_angles"]
+            )
+            return compared
+    return {}
+
+
+def project_features(
+    featurized_images: DataFrame,
+    image_status: DataFrame,
+    image_counts: dict[str, Any],
+    kept_projection: DataFrame,
+    fit: Fit,
+    run: RunRecord,
+) -> Iterator[DataFrame]:
+    """Standardises the current features and projects them on the components of a fit.
 
     Args:
         featurized_images: All committed batches.
         image_status: Which rows are current.
-        scaler: `mean`, `scale`.
-        pca: `components`.
+        image_counts: Their `digest`.
+        kept_projection: `reduced_features` as it stands.
+        fit: Scaler and components.
+        run: Names the rows.
 
-    Returns:
-        `path`, `label`, `pca_features` array<double>[k], not yet evaluated.
+    Yields:
+        `reduced_features`, not yet evaluated; nothing if what is there was made of the same features with this fit.
     """
+    if is_projected(kept_projection, image_counts["digest"], fit):
+        logger.info("The features and the fit are those of the last run: its projection is still good")
+        return
     features = select_current_features(featurized_images, image_status)
-    arrays = (scaler["mean"], scaler["scale"], pca["components"])
+    rows = features.select(
+        "path",
+        "label",
+        "sha256",
+        "encoder",
+        F.col("run_id").alias("features_run_id"),
+        F.lit(fit.card.fit).alias("fit"),
+        F.lit(run.run_id).alias("run_id"),
+        "features",
+    )
+    arrays = (fit.arrays["mean"], fit.arrays["scale"], fit.arrays["components"])
     project = Project(features.sparkSession.sparkContext.broadcast(arrays))
-    return features.mapInArrow(project, "path string, label string, pca_features array<double>")
+    yield rows.mapInArrow(project, struct_type("reduced_features"))
+
+
+def is_projected(projection: DataFrame, digest: str, fit: Fit) -> bool:
+    """Whether a projection holds just the features with this digest, all projected with this fit."""
+    has_fit = F.col("fit") == fit.card.fit
+    found = projection.agg(digest_of("features_run_id", where=has_fit), F.count_if(~has_fit)).collect()
+    return [tuple(row) for row in found] == [(digest, 0)] and digest != "0"

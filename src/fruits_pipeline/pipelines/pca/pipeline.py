@@ -2,7 +2,7 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from fruits_pipeline.pipelines.pca.nodes import fit_pca, project_features
+from fruits_pipeline.pipelines.pca.nodes import fit_pca, keep_fit, project_features
 
 
 def create_pipeline() -> Pipeline:
@@ -11,11 +11,22 @@ def create_pipeline() -> Pipeline:
         [
             Node(fit_pca, inputs=["moments", "scaler", "params:pca"], outputs="pca", name="fit_pca"),
             Node(
-                project_features,
-                inputs=["featurized_images", "image_status", "scaler", "pca"],
-                outputs="reduced_features",
-                name="project_features",
+                keep_fit,
+                inputs=["encoder", "moments", "scaler", "pca", "kept_fits", "params:pca", "run"],
+                outputs="fit",
+                name="keep_fit",
             ),
+            create_projection(),
         ],
         tags="pca",
+    )
+
+
+def create_projection() -> Node:
+    """The node that projects the current features with a fit, be it this run's or an earlier one."""
+    return Node(
+        project_features,
+        inputs=["featurized_images", "image_status", "image_counts", "kept_projection", "fit", "run"],
+        outputs="reduced_features",
+        name="project_features",
     )

@@ -8,23 +8,23 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from fruits_pipeline.encoders.card import Encoder
+from fruits_pipeline.fits import Fit
 from fruits_pipeline.parameters import ReportingParameters
 from fruits_pipeline.pipelines.reporting.figures import draw_cumulative_variance, draw_points
-from fruits_pipeline.pipelines.scaling.nodes import Arrays
 from fruits_pipeline.run_record import RunRecord, package_versions, peak_memory, plain, spark_versions
 
 
-def draw_scree(pca: Arrays) -> Figure:
+def draw_scree(fit: Fit) -> Figure:
     """Explained variance ratio of each component, and its sum."""
-    return draw_cumulative_variance(pca["explained_variance_ratio"])
+    return draw_cumulative_variance(fit.arrays["explained_variance_ratio"])
 
 
-def draw_component_scatter(reduced_features: DataFrame, pca: Arrays, parameters: ReportingParameters) -> Figure:
+def draw_component_scatter(reduced_features: DataFrame, fit: Fit, parameters: ReportingParameters) -> Figure:
     """The images on the first two components, coloured by label.
 
     Args:
         reduced_features: `path`, `label`, `pca_features`.
-        pca: For the share of variance on the axes.
+        fit: For the share of variance on the axes.
         parameters: How many images are drawn at most; the same ones in every run (chosen by a hash of the path).
     """
     axes = [F.get("pca_features", F.lit(i)).alias(f"pc{i + 1}") for i in range(2)]
@@ -33,14 +33,19 @@ def draw_component_scatter(reduced_features: DataFrame, pca: Arrays, parameters:
         [row.asDict() for row in chosen.select("path", "label", *axes).collect()],
         columns=["path", "label", "pc1", "pc2"],
     )
-    return draw_points(points.sort_values(["label", "path"]), pca["explained_variance_ratio"])
+    return draw_points(points.sort_values(["label", "path"]), fit.arrays["explained_variance_ratio"])
 
 
-def list_quarantine(image_status: DataFrame) -> pd.DataFrame:
-    """The images that have no features, with the reasons, in a table that people can open."""
+def list_quarantine(image_status: DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The images that have no features, with the reasons, in a table that people can open.
+
+    Returns:
+        The same table twice: for the CSV file, and for the Parquet file beside it.
+    """
     columns = ["path", "label", "reason", "detail", "length", "run_id"]
     rows = image_status.where(F.col("reason").isNotNull()).select(columns).collect()
-    return pd.DataFrame([row.asDict() for row in rows], columns=columns).sort_values("path", ignore_index=True)
+    table = pd.DataFrame([row.asDict() for row in rows], columns=columns).sort_values("path", ignore_index=True)
+    return table, table
 
 
 def write_run_report(
@@ -48,10 +53,10 @@ def write_run_report(
     ignored_files: dict[str, int],
     quarantine: pd.DataFrame,
     encoder: Encoder,
-    pca: Arrays,
+    fit: Fit,
     run: RunRecord,
     parameters: dict[str, Any],
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Everything that one would ask about this run later.
 
     Args:
@@ -59,36 +64,76 @@ def write_run_report(
         ignored_files: Files that are no images, by extension.
         quarantine: From `list_quarantine`.
         encoder: The encoder of this run.
-        pca: The fitted components.
+        fit: Scaler and components that made the projection.
         run: Id, clock and code version.
         parameters: All parameters, overrides included.
 
     Returns:
-        The report, JSON-ready.
+        The report, JSON-ready, twice: as that of the latest run, and to be kept among those of all runs.
     """
-    return {
-        "run_id": run.run_id,
-        "env": run.env,
-        "pipelines": list(run.pipelines),
-        "git_commit": run.git_commit,
-        "started_at": run.started_at.isoformat(timespec="seconds"),
+    report = {
+        **run.summary("finished"),
         "counts": counts,
         "accounting": "listed = featurised + quarantined + unchanged",
         "ignored_files": ignored_files,
         "quarantine_reasons": {str(reason): int(n) for reason, n in quarantine["reason"].value_counts().items()},
+        "quarantine_labels": count_by_label(quarantine),
         "encoder": encoder.card.to_dict(),
-        "pca": describe_pca(pca),
+        "pca": describe_pca(fit),
+        "fit": fit.card.to_dict(),
         "seconds": {"total": round(run.elapsed, 3), "nodes": dict(run.seconds), "workers": run.worker_seconds},
         "images_per_second": images_per_second(counts["featurised"] + counts["quarantined"], run),
         "peak_memory_mb": peak_memory(),
         "versions": {**package_versions(), **spark_versions()},
         "parameters": plain(parameters),
     }
+    return report, report
 
 
-def describe_pca(pca: Arrays) -> dict[str, Any]:
+def count_by_label(quarantine: pd.DataFrame) -> dict[str, dict[str, int]]:
+    """Number of images in quarantine by label and reason."""
+    counts: dict[str, dict[str, int]] = {}
+    for label, reason in zip(quarantine["label"], quarantine["reason"], strict=True):
+        of_label = counts.setdefault(label, {})
+        of_label[reason] = of_label.get(reason, 0) + 1
+    return counts
+
+
+def list_runs(kept_reports: list[dict[str, Any]], run_report: dict[str, Any]) -> pd.DataFrame:
+    """One line for each run that ever began, the latest first.
+
+    Args:
+        kept_reports: Of all runs; of those that did not come to their report, what was known when they began or ended.
+        run_report: Of this run. The lock of the output leaves no other at work: whoever began and did not end has died.
+
+    Returns:
+        The table; columns that a run has no value for are empty.
+    """
+    reports = {report["run_id"]: report for report in [*kept_reports, run_report]}
+    lines = [_line_of(report) for _, report in sorted(reports.items(), reverse=True)]
+    return pd.DataFrame(lines).convert_dtypes()  # counts stay whole numbers beside empty ones
+
+
+def _line_of(report: dict[str, Any]) -> dict[str, Any]:
+    counts, status = report.get("counts", {}), report["status"]
+    return {
+        "run_id": report["run_id"],
+        "status": "died" if status == "started" else status,
+        "pipelines": " ".join(report["pipelines"]),
+        "started_at": report["started_at"],
+        "seconds": report.get("seconds", {}).get("total"),
+        **{name: counts.get(name) for name in ("listed", "featurised", "quarantined", "unchanged", "in_quarantine")},
+        "encoder": report.get("encoder", {}).get("fingerprint"),
+        "fit": report.get("fit", {}).get("fit"),
+        "n_components": report.get("pca", {}).get("n_components"),
+        "git_commit": report["git_commit"],
+        "error": report.get("error"),
+    }
+
+
+def describe_pca(fit: Fit) -> dict[str, Any]:
     """Number of components, and the share of the variance that they reach."""
-    ratio = pca["explained_variance_ratio"]
+    ratio = fit.arrays["explained_variance_ratio"]
     return {"n_components": len(ratio), "variance_reached": float(ratio.sum())}
 
 

@@ -9,20 +9,26 @@ def create_pipeline() -> Pipeline:
     """Figures, the list of bad images, and the report of the run."""
     return Pipeline(
         [
-            Node(nodes.draw_scree, inputs="pca", outputs="scree_plot", name="draw_scree"),
+            Node(nodes.draw_scree, inputs="fit", outputs="scree_plot", name="draw_scree"),
             Node(
                 nodes.draw_component_scatter,
-                inputs=["reduced_features", "pca", "params:reporting"],
+                inputs=["reduced_features", "fit", "params:reporting"],
                 outputs="component_scatter",
                 name="draw_component_scatter",
             ),
-            Node(nodes.list_quarantine, inputs="image_status", outputs="quarantine", name="list_quarantine"),
+            Node(
+                nodes.list_quarantine,
+                inputs="image_status",
+                outputs=["quarantine", "quarantine_table"],
+                name="list_quarantine",
+            ),
             Node(
                 nodes.write_run_report,
-                inputs=["image_counts", "ignored_files", "quarantine", "encoder", "pca", "run", "parameters"],
-                outputs="run_report",
+                inputs=["image_counts", "ignored_files", "quarantine", "encoder", "fit", "run", "parameters"],
+                outputs=["run_report", "kept_report"],
                 name="write_run_report",
             ),
+            Node(nodes.list_runs, inputs=["kept_reports", "run_report"], outputs="runs", name="list_runs"),
         ],
         tags="reporting",
     )

@@ -2,34 +2,52 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 from pyspark.sql import DataFrame
 
 from fruits_pipeline.errors import InputError
+from fruits_pipeline.fits import Arrays
 from fruits_pipeline.parameters import ScalingParameters
 from fruits_pipeline.pipelines.featurization.nodes import select_current_features
 from fruits_pipeline.workers.moments import PARTIAL_SCHEMA, PartialMoments, merge_pairwise, merge_partials, unpack
 
-Arrays = dict[str, np.ndarray]
+logger = logging.getLogger(__name__)
 
 _COLLECTED_PARTS = 8
 """Partial moments (13 MB each) that the driver takes; more are merged in the workers first."""
 
 
-def compute_moments(featurized_images: DataFrame, image_status: DataFrame, parameters: ScalingParameters) -> Arrays:
+def compute_moments(
+    featurized_images: DataFrame,
+    image_status: DataFrame,
+    image_counts: dict[str, Any],
+    kept_moments: Arrays,
+    parameters: ScalingParameters,
+) -> Iterator[Arrays]:
     """Sums the moments of the current features in one pass; nothing else ever reads them all for statistics.
 
     Args:
         featurized_images: All committed batches.
         image_status: Which rows are current.
+        image_counts: Their `digest`.
+        kept_moments: Those of the last run, if any: still good where the digest is the same.
         parameters: Rows per matrix product.
 
-    Returns:
-        `count` (1,) int64, `mean` (1280,) float64, `comoment` (1280, 1280) float64 (see `Moments`).
+    Yields:
+        `count` (1,) int64, `mean` (1280,) float64, `comoment` (1280, 1280) float64 (see `Moments`), and `digest`, the
+        digest's characters as uint8; nothing if the kept ones are still good.
 
     Raises:
         InputError: If there is no image with features.
     """
+    digest = np.frombuffer(image_counts["digest"].encode(), np.uint8)
+    if np.array_equal(digest, kept_moments.get("digest", ())):
+        logger.info("The features are those of the last run: its moments are still good")
+        return
     features = select_current_features(featurized_images, image_status).select("features")
     rows = _partial_moments(features, parameters.block_rows).collect()
     moments = merge_pairwise(unpack(row["count"], row["mean"], row["comoment"]) for row in rows)
@@ -38,7 +56,7 @@ def compute_moments(featurized_images: DataFrame, image_status: DataFrame, param
             "No image has features, so there is nothing to scale: every image is in quarantine. The reasons are in "
             "the columns reason and detail of 03_primary/image_status."
         )
-    return {"count": np.array([moments.count]), "mean": moments.mean, "comoment": moments.comoment}
+    yield {"count": np.array([moments.count]), "mean": moments.mean, "comoment": moments.comoment, "digest": digest}
 
 
 def _partial_moments(features: DataFrame, block_rows: int) -> DataFrame:

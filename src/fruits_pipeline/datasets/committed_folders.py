@@ -1,0 +1,137 @@
+"""Sub-folders of a table, each written by one run, of which a reader sees the committed ones only."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import fsspec
+from kedro.io import DatasetError
+from kedro.io.core import get_protocol_and_path
+
+from fruits_pipeline.datasets.files import write_whole
+
+COMMITTED: Final = "_SUCCESS"
+"""Hadoop's mark of a finished job (FileOutputCommitter.SUCCEEDED_FILE_NAME); a folder without it does not exist."""
+
+_REPLACES: Final = "replaces"
+_COMMITTED_AT: Final = "committed_at"
+
+
+class CommittedFolders:
+    """The folders `<key>=<run id>` of one table.
+
+    A folder counts when `_SUCCESS` is in it, which is written last. A folder may replace others: their names then
+    stand in its `_SUCCESS`, so that one write ends the old ones and begins the new one. The names of runs are times,
+    and sort as such.
+    """
+
+    def __init__(self, filepath: str, key: str) -> None:
+        """Touches nothing yet.
+
+        Args:
+            filepath: Folder of the table, local or s3://.
+            key: What the folders' names begin with; Parquet readers show it as a partition column.
+        """
+        self.protocol, path = get_protocol_and_path(filepath)
+        self.path = str(Path(path).resolve()) if self.protocol == "file" else path
+        self.key = key
+
+    def name_of(self, run_id: str) -> str:
+        """The folder that a run writes."""
+        return f"{self.key}={run_id}"
+
+    def committed(self) -> list[str]:
+        """Names of the folders that count, oldest first."""
+        marks = self._marks()
+        replaced = {name for mark in marks.values() for name in mark.get(_REPLACES, [])}
+        return [name for name in marks if name not in replaced]
+
+    def check_new(self, name: str) -> None:
+        """Makes sure that a folder may be written.
+
+        Raises:
+            DatasetError: If it is committed already, or a later run's is: the clock of this machine is late.
+        """
+        newest = max(self._marks(), default="")
+        if name == newest:
+            raise DatasetError(f"{self.path}/{name} is already committed; what is committed is never rewritten.")
+        if name < newest:
+            raise DatasetError(
+                f"{self.path} holds {newest}, which is later than this run, {name}: one of the two machines' clocks is "
+                "wrong, and the newest row of an image counts. Set this machine's clock, then run again."
+            )
+
+    def commit(self, name: str, replaces: list[str]) -> None:
+        """Makes a folder count whose files are all there, and those that it replaces no longer.
+
+        It also names what these have replaced: whichever of them is removed first, nothing comes back.
+        """
+        marks = self._marks()
+        earlier = [old for one in replaces for old in marks[one].get(_REPLACES, []) if old in marks]
+        mark = {_REPLACES: sorted({*replaces, *earlier}), _COMMITTED_AT: datetime.now(UTC).isoformat()}
+        write_whole(self._filesystem(), f"{self.path}/{name}/{COMMITTED}", json.dumps(mark).encode())
+
+    def remove_dead(self) -> None:
+        """Removes what runs left behind that died before they committed. Only who holds the output's lock may."""
+        for name in set(self._folders()) - set(self._marks()):
+            self.remove(name)
+
+    def remove_replaced(self, older_than: timedelta) -> list[str]:
+        """Removes the folders that were replaced at least so long ago, and says which."""
+        ended, marks = datetime.now(UTC) - older_than, self._marks()
+        names = {
+            name
+            for mark in marks.values()
+            if _COMMITTED_AT in mark and datetime.fromisoformat(mark[_COMMITTED_AT]) <= ended
+            for name in mark[_REPLACES]
+            if name in marks
+        }
+        for name in sorted(names):
+            self.remove(name)
+        return sorted(names)
+
+    def remove(self, name: str) -> None:
+        """Removes a folder; the mark goes first, so that nobody reads half of it."""
+        filesystem, folder = self._filesystem(), f"{self.path}/{name}"
+        with contextlib.suppress(FileNotFoundError):
+            filesystem.rm_file(f"{folder}/{COMMITTED}")
+        with contextlib.suppress(FileNotFoundError):  # S3 has no folders: without files there is none
+            filesystem.rm(folder, recursive=True)
+
+    def spark_path(self, name: str) -> str:
+        """A folder's address for Spark."""
+        scheme = {"file": "file", "s3": "s3a"}.get(self.protocol, self.protocol)
+        return f"{scheme}://{self.path}/{name}"
+
+    def _marks(self) -> dict[str, Mapping[str, Any]]:
+        """The content of `_SUCCESS` by folder, oldest first; empty where Spark wrote it."""
+        filesystem, marks = self._filesystem(), {}
+        for name in self._folders():
+            with contextlib.suppress(FileNotFoundError):
+                marks[name] = _own_words(filesystem.cat_file(f"{self.path}/{name}/{COMMITTED}"))
+        return marks
+
+    def _folders(self) -> list[str]:
+        filesystem = self._filesystem()
+        if not filesystem.isdir(self.path):
+            return []
+        entries = filesystem.ls(self.path, detail=True)
+        names = [entry["name"].rstrip("/").rsplit("/", 1)[-1] for entry in entries if entry["type"] == "directory"]
+        return sorted(name for name in names if name.startswith(f"{self.key}="))
+
+    def _filesystem(self) -> Any:
+        return fsspec.filesystem("s3" if self.protocol == "s3a" else self.protocol, use_listings_cache=False)
+
+
+def _own_words(content: bytes) -> Mapping[str, Any]:
+    """What `commit` wrote; nothing for the marks of Spark's committers, which are empty or tell their own story."""
+    try:
+        mark = json.loads(content or b"{}")
+    except ValueError:
+        return {}
+    return mark if isinstance(mark, dict) and _REPLACES in mark else {}

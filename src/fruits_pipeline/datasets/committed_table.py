@@ -1,0 +1,117 @@
+"""A Parquet table that each run writes anew, and of which a reader sees the old or the new rows, never both or half."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from kedro.io import AbstractDataset
+from kedro.io.core import Version, generate_timestamp
+
+from fruits_pipeline.datasets.committed_folders import CommittedFolders
+from fruits_pipeline.errors import InputError
+from fruits_pipeline.schemas import struct_type
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+
+class CommittedTableDataset(AbstractDataset[Any, Any]):
+    """Loads the newest committed version of a table as a Spark DataFrame, and saves another.
+
+    A version is a sub-folder `run=<run_id>`. It exists when `_SUCCESS` is in it, which Spark writes last; from then on
+    it is what readers get, and older versions are removed. A run that dies before leaves the old version as it was.
+    `kedro run --load-versions=NAME:RUN_ID` reads another version that is still there.
+
+    ```yaml
+    reduced_features:
+      type: fruits_pipeline.datasets.CommittedTableDataset
+      filepath: data/05_model_input/reduced_features
+      table: reduced_features
+      versioned: true   # Kedro gives the run's id as the save version
+    ```
+    """
+
+    _SINGLE_PROCESS = True  # Spark cannot be shared with Kedro's ParallelRunner
+
+    def __init__(
+        self,
+        *,
+        filepath: str,
+        table: str,
+        version: Version | None = None,
+        keep: int = 1,
+        optional: bool = False,
+        save_args: dict[str, Any] | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> None:
+        """Keeps the settings; no session is started.
+
+        Args:
+            filepath: Folder of the table, local or s3://.
+            table: Name of the table's columns in `fruits_pipeline.schemas`.
+            version: Kedro's version: `save` is the id of the run, `load` a version other than the newest.
+            keep: How many versions stay after a save. With more than one, readers have until the next run to finish
+                what they have begun, and tools that read the whole folder see rows of several runs.
+            optional: Whether a table that does not exist yet is empty, instead of an error.
+            save_args: Options for Spark's Parquet writer.
+            metadata: Ignored here; for Kedro-Viz.
+        """
+        self._folders = CommittedFolders(filepath, "run")
+        self._table = table
+        self._load_version = version.load if version else None
+        self._run_id = (version.save if version else None) or generate_timestamp()
+        self._keep = keep
+        self._optional = optional
+        self._save_args = save_args or {}
+        self.metadata = metadata
+
+    def load(self) -> DataFrame:
+        """The rows of one version.
+
+        Raises:
+            InputError: If there is none.
+        """
+        from kedro_datasets._utils.spark_utils import get_spark_with_remote_support
+
+        version = self._version_to_load()
+        spark = get_spark_with_remote_support()
+        reader = spark.read.schema(struct_type(self._table)).option("__globPaths__", "false")
+        rows: DataFrame = (
+            reader.parquet(self._folders.spark_path(version))
+            if version
+            else spark.createDataFrame([], struct_type(self._table))
+        )
+        return rows
+
+    def _version_to_load(self) -> str | None:
+        committed = self._folders.committed()
+        wanted = self._folders.name_of(self._load_version) if self._load_version else max(committed, default=None)
+        if wanted in committed or (wanted is None and self._optional):
+            return wanted
+        what = f"has no version {self._load_version}" if self._load_version else "does not exist"
+        raise InputError(
+            f"The table {self._folders.path} {what}. Run the pipelines that write it first (kedro run), or name other "
+            "folders with --params=images=DIR,output=DIR."
+        )
+
+    def save(self, data: DataFrame) -> None:
+        """Writes a new version, named after the run, and removes old ones.
+
+        Args:
+            data: Rows of the table.
+
+        Raises:
+            DatasetError: If this run, or a later one, has committed a version already.
+        """
+        version = self._folders.name_of(self._run_id)
+        self._folders.check_new(version)
+        self._folders.remove_dead()
+        data.write.mode("overwrite").options(**self._save_args).parquet(self._folders.spark_path(version))
+        for old in self._folders.committed()[: -self._keep]:
+            self._folders.remove(old)
+
+    def _exists(self) -> bool:
+        return bool(self._folders.committed())
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": self._folders.path, "protocol": self._folders.protocol, "table": self._table}

@@ -1,0 +1,5 @@
+"""The maintenance pipeline."""
+
+from fruits_pipeline.pipelines.maintenance.pipeline import create_pipeline
+
+__all__ = ["create_pipeline"]
