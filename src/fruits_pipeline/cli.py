@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +12,19 @@ import click
 from kedro.framework.cli.project import run as kedro_run
 
 from fruits_pipeline.emr.cli import emr
+from fruits_pipeline.errors import Terminated
 from fruits_pipeline.failures import explain, told_once
 
 WEIGHT_NAMES = ("bundled", "imagenet")
 
 
 class Interrupted(click.ClickException):
-    """Ctrl-C."""
+    """Ctrl-C, or SIGTERM."""
 
-    exit_code = 130  # as shells have it: 128 + SIGINT
+    def __init__(self, message: str, number: int) -> None:
+        """Sets the exit code to what shells have for a signal: 128 + its number."""
+        super().__init__(message)
+        self.exit_code = 128 + number  # type: ignore[misc] # Click's own exceptions do the same
 
 
 @click.group(name="fruits_pipeline")
@@ -32,6 +38,7 @@ def run_pipeline(**options: Any) -> Any:
     Raises:
         ClickException: For every failure that a person can mend, with what failed and how to mend it.
     """
+    _let_sigterm_interrupt()
     options["params"] = with_absolute_paths(options["params"], Path.cwd())
     try:
         with told_once():
@@ -40,8 +47,20 @@ def run_pipeline(**options: Any) -> Any:
         message = explain(error)
         if message is None or os.environ.get("FRUITS_TRACEBACK"):
             raise
-        failure = Interrupted if isinstance(error, KeyboardInterrupt) else click.ClickException
-        raise failure(message) from None
+        if isinstance(error, KeyboardInterrupt):
+            number = signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT
+            raise Interrupted(message, number) from None
+        raise click.ClickException(message) from None
+
+
+def _let_sigterm_interrupt() -> None:
+    """Lets a run that is told to end give its output back and say how to go on, as with Ctrl-C."""
+
+    def end(*_: object) -> None:
+        raise Terminated
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, end)
 
 
 run = click.Command("run", callback=run_pipeline, params=list(kedro_run.params), help=kedro_run.help)
@@ -61,7 +80,7 @@ def with_absolute_paths(params: dict[str, Any], folder: Path) -> dict[str, Any]:
         folder: What relative paths are relative to.
 
     Returns:
-        The parameters with `images`, `output` and a path in `encoder.weights` made absolute.
+        The parameters with `images`, `output` and the paths in `encoder.weights` and `forget.paths` made absolute.
     """
     changed = {
         name: _absolute(value, folder) if name in ("images", "output") else value for name, value in params.items()
@@ -71,7 +90,17 @@ def with_absolute_paths(params: dict[str, Any], folder: Path) -> dict[str, Any]:
         weights = str(encoder["weights"])
         is_name = weights in WEIGHT_NAMES or weights.startswith("random:")
         changed["encoder"] = {**encoder, "weights": weights if is_name else _absolute(weights, folder)}
+    forget = params.get("forget")
+    if isinstance(forget, dict) and "paths" in forget:
+        paths = [path.strip() for path in str(forget["paths"]).split(";") if path.strip()]
+        changed["forget"] = {**forget, "paths": ";".join(_image_path(path, folder) for path in paths)}
     return changed
+
+
+def _image_path(path: str, folder: Path) -> str:
+    """As it stands in the tables; a slash at the end says that it is a folder."""
+    is_known = path.startswith("file:")
+    return path if is_known else _absolute(path, folder) + ("/" if path.endswith("/") and "://" not in path else "")
 
 
 def _absolute(path: Any, folder: Path) -> str:

@@ -23,3 +23,7 @@ class QuarantineError(FruitsError):
 
 class LockedError(FruitsError):
     """Another run is writing to the same output."""
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: somebody wants this process to end, as with Ctrl-C."""

@@ -10,7 +10,13 @@ from contextlib import contextmanager
 from kedro.io import DatasetError
 from kedro.validation.exceptions import ParameterValidationError
 
-from fruits_pipeline.errors import FruitsError
+from fruits_pipeline.errors import FruitsError, Terminated
+
+RUN = "Run "
+"""What the note begins with that names the run in which an error arose."""
+
+_CONTINUE = "Finished batches are kept; run the same command again to continue."
+_ENDED: dict[type[KeyboardInterrupt], str] = {Terminated: "Terminated"}
 
 TRACEBACK_HINT = "(For the whole traceback, set FRUITS_TRACEBACK=1.)"
 
@@ -34,6 +40,10 @@ _KNOWN_TO_SPARK = (
     (
         r"OutOfMemoryError|Cannot allocate memory",
         "Spark ran out of memory: raise spark.driver.memory in conf/base/spark.yml.",
+    ),
+    (
+        r"Answer from Java side is empty|Error while sending or receiving|Java gateway process exited",
+        f"Spark's Java process has ended: somebody killed it, or the machine ran out of memory. {_CONTINUE}",
     ),
     (r"Permission denied|AccessDenied", "A folder may not be read or written: check its permissions."),
 )
@@ -67,9 +77,15 @@ def explain(error: BaseException) -> str | None:
         The message; None for errors nobody has foreseen, whose traceback is worth more than any message.
     """
     chain = list(_chain(error))
-    if any(isinstance(link, KeyboardInterrupt) for link in chain):
-        return "Interrupted. Finished batches are kept; run the same command again to continue."
+    message = _message(chain)
+    runs = [note for link in chain for note in getattr(link, "__notes__", ()) if note.startswith(RUN)]
+    return f"{message} ({runs[0]})" if message and runs else message
+
+
+def _message(chain: list[BaseException]) -> str | None:
     for link in chain:
+        if isinstance(link, KeyboardInterrupt):
+            return f"{_ENDED.get(type(link), 'Interrupted')}. {_CONTINUE}"
         if isinstance(link, FruitsError):
             return str(link)
         if isinstance(link, ParameterValidationError):

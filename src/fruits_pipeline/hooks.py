@@ -14,6 +14,7 @@ from kedro.framework.hooks import hook_impl
 
 from fruits_pipeline import spark
 from fruits_pipeline.errors import InputError, QuarantineError
+from fruits_pipeline.failures import explain
 from fruits_pipeline.java import check_java
 from fruits_pipeline.listing import list_files
 from fruits_pipeline.lock import OutputLock, place_of
@@ -46,6 +47,7 @@ class ProjectHooks:
         self._catalog: DataCatalog | None = None
         self._progress: FeaturizationProgress | None = None
         self._lock: OutputLock | None = None
+        self._ended = True
         self._env = "base"
         self._project = Path.cwd()
 
@@ -73,6 +75,8 @@ class ProjectHooks:
             git_commit=git_commit(self._project),
         )
         catalog.save("run", self._record)
+        self._ended = False
+        self._keep_report("started")
 
     @hook_impl
     def before_dataset_loaded(self, node: Node) -> None:
@@ -88,7 +92,19 @@ class ProjectHooks:
             self._lock.acquire()
             atexit.register(self._release_output)  # Kedro tells no hook of Ctrl-C
 
+    def _keep_report(self, status: str, **more: Any) -> None:
+        """Keeps what is known of the run; the reporting pipeline puts its own report in this place."""
+        if self._record and self._catalog:
+            report = {**self._record.summary(status), "seconds": {"total": round(self._record.elapsed, 3)}, **more}
+            try:
+                self._catalog["kept_report"].save(report)
+            except Exception as error:  # the run's own error is the one that people must see
+                logger.warning("The report of this run could not be kept: %s", error)
+        self._ended = status != "started"
+
     def _release_output(self) -> None:
+        if not self._ended:
+            self._keep_report("interrupted")
         if self._lock:
             self._lock.release()
             self._lock = None
@@ -126,9 +142,12 @@ class ProjectHooks:
             self._record.start_clocks(getattr(self._catalog["raw_images"], "clock", {}))
 
     @hook_impl
-    def on_pipeline_error(self) -> None:
-        """Clears the terminal of a half-done bar, and gives the output back."""
+    def on_pipeline_error(self, error: Exception) -> None:
+        """Clears the terminal of a half-done bar, keeps a report of the failure, and gives the output back."""
         self._stop_progress()
+        self._keep_report("failed", error=explain(error) or repr(error)[:500])
+        if self._record:
+            error.add_note(f"Run {self._record.run_id}")
         self._release_output()
 
     @hook_impl
@@ -138,8 +157,11 @@ class ProjectHooks:
         Raises:
             QuarantineError: If too many of the listed images are in quarantine.
         """
+        if "kept_report" not in pipeline.datasets():
+            self._keep_report("finished")
+        self._ended = True
         self._release_output()
-        if "image_counts" in pipeline.outputs() | pipeline.datasets():
+        if "image_counts" in {output for node in pipeline.nodes for output in node.outputs}:
             counts = catalog.load("image_counts")
             log_counts(counts)
             check_quarantine(counts, catalog.load("params:featurization").max_quarantined)
