@@ -1,0 +1,136 @@
+"""`kedro run` that meets with a fault at a named point: `python faults.py POINT FAULT run --params=…`.
+
+Run in the project's folder, in a process of its own. The points are set with hooks and by wrapping functions of the
+project in this process only; the project itself knows nothing of them.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from kedro.framework.hooks import hook_impl
+
+
+def kill() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def terminate() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def interrupt() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def kill_java() -> None:
+    """Kills the JVM, which in a local run is driver and executor."""
+    os.kill(_children("java")[0], signal.SIGKILL)
+
+
+def kill_worker() -> None:
+    """Kills one of Spark's Python workers, as the kernel does when memory runs out."""
+    os.kill(_children("pyspark.daemon")[-1], signal.SIGKILL)
+
+
+def make_read_only() -> None:
+    """Makes the filesystem of the output read-only, which is a mount of its own then."""
+    subprocess.run(["mount", "-o", "remount,ro", os.environ["FRUITS_TEST_MOUNT"]], check=True)
+
+
+FAULTS = {
+    function.__name__: function for function in (kill, terminate, interrupt, kill_java, kill_worker, make_read_only)
+}
+
+
+def _children(word: str) -> list[int]:
+    """Processes below this one with a word in their command line, the youngest last."""
+    found, pending = [], [os.getpid()]
+    while pending:
+        pid = pending.pop()
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            pending += [int(child) for child in (task / "children").read_text().split()]
+        if word in Path(f"/proc/{pid}/cmdline").read_text() and pid != os.getpid():
+            found.append(pid)
+    return sorted(found)
+
+
+class FaultHooks:
+    """Fires once, at a point of the run."""
+
+    def __init__(self, point: str, fault: Callable[[], None]) -> None:
+        self.point, self.fault = point, fault
+
+    def fire(self, point: str) -> None:
+        if point == self.point:
+            self.point = ""
+            self.fault()
+
+    @hook_impl
+    def after_dataset_saved(self, dataset_name: str) -> None:
+        self.fire(f"after {dataset_name}")
+
+    @hook_impl
+    def before_dataset_saved(self, dataset_name: str) -> None:
+        if self.point.startswith(("middle of", "some of")) and self.point.endswith(dataset_name):
+            threading.Thread(target=self._watch, args=(dataset_name,), daemon=True).start()
+
+    def _watch(self, dataset_name: str) -> None:
+        """Waits until the first file is being written, or the first task's files are ready to be committed."""
+        pattern = "_temporary/0/task_*" if self.point.startswith("some of") else "_temporary/0/_temporary/*/part-*"
+        table = next(Path(os.environ["FRUITS_TEST_OUTPUT"]).glob(f"0*/{dataset_name}"), None)
+        while not (table and any(table.glob(f"*/{pattern}"))):
+            time.sleep(0.005)
+            table = next(Path(os.environ["FRUITS_TEST_OUTPUT"]).glob(f"0*/{dataset_name}"), None)
+        self.fire(self.point)
+
+
+def before_commit(hooks: FaultHooks) -> None:
+    """All files are in their place, but the mark is not."""
+    from pyspark.sql import DataFrameWriter
+
+    write = DataFrameWriter.parquet
+
+    def parquet(self: DataFrameWriter, path: str, **options: object) -> None:
+        write(self, path, **options)
+        if hooks.point == f"before commit of {path.rsplit('/', 2)[-2]}":
+            Path(path.removeprefix("file://"), "_SUCCESS").unlink(missing_ok=True)
+            hooks.fire(hooks.point)
+
+    DataFrameWriter.parquet = parquet
+
+
+def after_replacement(hooks: FaultHooks) -> None:
+    """The new batch is committed, the old ones are still there."""
+    from fruits_pipeline.datasets.committed_folders import CommittedFolders
+
+    commit = CommittedFolders.commit
+
+    def commit_and_fire(self: CommittedFolders, name: str, replaces: list[str]) -> None:
+        commit(self, name, replaces)
+        hooks.fire("after replacement")
+
+    CommittedFolders.commit = commit_and_fire
+
+
+def main() -> None:
+    point, fault, *arguments = sys.argv[1:]
+    import fruits_pipeline.settings as settings
+
+    hooks = FaultHooks(point, FAULTS[fault])
+    settings.HOOKS = (*settings.HOOKS, hooks)
+    before_commit(hooks)
+    after_replacement(hooks)
+    sys.argv = ["kedro", *arguments]
+    from kedro.framework.cli import main as kedro
+
+    kedro()
+
+
+if __name__ == "__main__":
+    main()
