@@ -32,9 +32,8 @@ def test_the_step_runs_the_packaged_project_in_cluster_mode(settings, project):
         "Args": [
             *("spark-submit", "--deploy-mode", "cluster", "--name", "fruits_pipeline"),
             *("--conf", "spark.executor.cores=4", "--conf", "spark.python.worker.reuse=true"),
-            *("--files", f"s3://{BUCKET}/fruits/artifacts/conf-fruits_pipeline.tar.gz"),
             f"s3://{BUCKET}/fruits/artifacts/submit.py",
-            *("--env=cloud", "--conf-source=conf-fruits_pipeline.tar.gz"),
+            *("--env=cloud", f"--conf-source=s3://{BUCKET}/fruits/artifacts/conf-fruits_pipeline.tar.gz"),
             f"--params=images=s3://{BUCKET}/fruits/01_raw,output=s3://{BUCKET}/fruits,pca.variance=0.9",
             "--pipelines=pca",
         ],

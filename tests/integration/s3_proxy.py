@@ -55,6 +55,7 @@ class Fault:
         message: … these words.
         drop_after: Bytes of the answer's body after which the connection is reset.
         bytes_per_second: Of the answer's body.
+        lost: The request is done, but its answer never arrives: the connection is reset.
     """
 
     delay: float = 0.0
@@ -63,6 +64,7 @@ class Fault:
     message: str = ""
     drop_after: int | None = None
     bytes_per_second: float | None = None
+    lost: bool = False
 
 
 @dataclass
@@ -147,8 +149,9 @@ class S3Proxy:
         with self._counted(request):
             await asyncio.sleep(fault.delay)
             if fault.status:
-                await client.discard_body(request.headers)
-                await client.send(_error(fault))
+                if "expect" not in request.headers:  # otherwise the body is not sent before we ask for it
+                    await client.discard_body(request.headers)
+                await client.send(_error(fault, request.method))
             else:
                 await server.send(head)
                 sending = asyncio.create_task(client.pass_body(server, request.headers))
@@ -171,6 +174,8 @@ async def _answer(request: Request, fault: Fault, client: "_Peer", server: "_Pee
     while status == 100:
         head = await server.head()
         status = int(head.split(b" ", 2)[1])
+        if fault.lost and status != 100:
+            client.reset()
         await client.send(head)
     if request.method != "HEAD" and status not in (204, 304):
         await server.pass_body(client, _headers(head), fault)
@@ -186,10 +191,10 @@ def _headers(head: bytes) -> dict[str, str]:
     return {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
 
 
-def _error(fault: Fault) -> bytes:
+def _error(fault: Fault, method: str) -> bytes:
     body = _ERROR.format(fault.code, fault.message).encode()
     head = f"HTTP/1.1 {fault.status} Fault\r\nContent-Type: application/xml\r\nContent-Length: {len(body)}\r\n\r\n"
-    return head.encode() + body
+    return head.encode() + (b"" if method == "HEAD" else body)
 
 
 @dataclass

@@ -123,11 +123,11 @@ def step_request(
         InputError: If the arguments are longer than EMR takes.
     """
     conf = [part for key, value in spark_settings(spark).items() for part in ("--conf", f"{key}={value}")]
-    run = ["--env=cloud", f"--conf-source={artifacts.conf.name}", f"--params={with_roots(params, settings)}"]
+    conf_source = settings.uri(FOLDER, artifacts.conf.name)  # Kedro reads it there: no file need be sent along
+    run = ["--env=cloud", f"--conf-source={conf_source}", f"--params={with_roots(params, settings)}"]
     arguments = [
         *("spark-submit", "--deploy-mode", "cluster", "--name", "fruits_pipeline"),
         *conf,
-        *("--files", settings.uri(FOLDER, artifacts.conf.name)),
         settings.uri(FOLDER, artifacts.entry.name),
         *run,
         *([f"--pipelines={pipelines}"] if pipelines else []),
