@@ -16,6 +16,8 @@ import numpy as np
 import pandas as pd
 import pyarrow.dataset as ds
 
+from fruits_pipeline.datasets.committed_folders import CommittedFolders
+
 Figures = dict[str, float]
 
 _BLOCK = 1024
@@ -33,14 +35,16 @@ def read_features(output: Path) -> pd.DataFrame:
     Returns:
         `label`, `sha256`, `features` by `<label>/<file>`, in this order.
     """
-    batches = [folder.parent for folder in (output / "04_feature/featurized_images").glob("batch=*/_SUCCESS")]
+    table = output / "04_feature/featurized_images"
+    batches = [table / name for name in CommittedFolders(str(table), "batch").committed()]
     if not batches:
         raise SystemExit(
             f"{output} has no committed features: there is no 04_feature/featurized_images/batch=*/_SUCCESS."
         )
     columns = ["path", "run_id", "encoder", "sha256", "features"]
     rows = pd.concat([_read(batch, columns) for batch in batches]).dropna(subset="features")
-    status = _read(output / "04_feature/image_status", ["path", "run_id", "encoder", "label", "reason"])
+    version = max((output / "04_feature/image_status").glob("run=*/_SUCCESS")).parent
+    status = _read(version, ["path", "run_id", "encoder", "label", "reason"])
     current = status[status["reason"].isna()].drop(columns="reason")
     return _by_name(rows.merge(current, on=["path", "run_id", "encoder"], validate="one_to_one"))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -72,18 +73,19 @@ def make_stored_features(n: int, scratch: Path) -> Path:
         scratch: Where they are kept between invocations.
 
     Returns:
-        The output folder: `04_feature/featurized_images` with one committed batch, and `04_feature/image_status`.
+        The output folder: `04_feature` with one committed batch of `featurized_images`, `image_status`, and the counts.
     """
-    output = scratch / f"features-{n}"
-    done = scratch / f"features-{n}.done"
+    output = scratch / f"stored-features-{n}"
+    done = scratch / f"stored-features-{n}.done"
     if not done.exists():
         shutil.rmtree(output, ignore_errors=True)
-        batch, status = stored_batch(output), output / "04_feature" / "image_status"
+        batch, status = stored_batch(output), output / "04_feature" / "image_status" / f"run={RUN_ID}"
         for rank, features in enumerate(synthetic_features(n)):
             _write("featurized_images", batch / f"part-{rank:05d}.parquet", rank, features)
             _write("image_status", status / f"part-{rank:05d}.parquet", rank, features)
         for folder in (batch, status):
             (folder / "_SUCCESS").touch()
+        (output / "04_feature" / "image_counts.json").write_text(json.dumps({"listed": n, "digest": f"of {n} rows"}))
         done.touch()
     return output
 
@@ -132,6 +134,7 @@ def _write(table: str, path: Path, rank: int, features: np.ndarray) -> None:
         "width": [100] * n,
         "height": [100] * n,
         "mode": ["RGB"] * n,
+        "judged_by": ["nobody"] * n,
         "features": list(features),
         "status": ["featurised"] * n,
         "encoder": [FINGERPRINT] * n,
