@@ -40,8 +40,14 @@ VALID: dict[str, dict[str, Any]] = {
     "ScalingParameters": {"block_rows": 1024},
     "PcaParameters": {"variance": 0.95, "n_components": None},
     "ReportingParameters": {"scatter_points": 5000},
+    "ApplyParameters": {"fit": None},
+    "MaintenanceParameters": {"rows_per_file": 20_000, "keep_replaced_hours": 24},
+    "ForgetParameters": {"paths": [], "labels": [], "sha256": []},
 }
 """One valid set of values for each model."""
+
+DEFAULTS = {"n_components": None, "fit": None, "paths": (), "labels": (), "sha256": ()}
+"""Of the parameters that may be left out."""
 
 ACCEPTED = [
     ("IngestionParameters", "extensions", ["jpg", "png"]),
@@ -68,6 +74,15 @@ ACCEPTED = [
     ("PcaParameters", "n_components", N_FEATURES),
     ("ReportingParameters", "scatter_points", 1),
     ("ReportingParameters", "scatter_points", 100_000),
+    ("ApplyParameters", "fit", "0123456789abcdef"),
+    ("ApplyParameters", "fit", None),
+    ("MaintenanceParameters", "rows_per_file", 1),
+    ("MaintenanceParameters", "rows_per_file", 10**9),
+    ("MaintenanceParameters", "keep_replaced_hours", 0),
+    ("MaintenanceParameters", "keep_replaced_hours", 0.5),
+    ("ForgetParameters", "paths", ["file:/a b/;c.jpg", "s3://bucket/Apple/"]),
+    ("ForgetParameters", "labels", ["Pêche jaune"]),
+    ("ForgetParameters", "sha256", ["0" * 64]),
 ]
 
 REFUSED = [
@@ -111,6 +126,16 @@ REFUSED = [
     ("PcaParameters", "n_components", 2.5),
     ("ReportingParameters", "scatter_points", 0),
     ("ReportingParameters", "scatter_points", 100_001),
+    ("ApplyParameters", "fit", "0123456789abcde"),
+    ("ApplyParameters", "fit", "0123456789abcdef0"),
+    ("ApplyParameters", "fit", "0123456789ABCDEF"),
+    ("ApplyParameters", "fit", ""),
+    ("MaintenanceParameters", "rows_per_file", 0),
+    ("MaintenanceParameters", "keep_replaced_hours", -0.1),
+    ("MaintenanceParameters", "keep_replaced_hours", math.nan),
+    ("ForgetParameters", "paths", None),
+    ("ForgetParameters", "labels", [1]),
+    ("ForgetParameters", "sha256", 7),
 ]
 
 
@@ -150,10 +175,10 @@ def test_misspelt_names_are_refused(model):
 
 
 @pytest.mark.parametrize(("model", "field"), [(model, field) for model in VALID for field in VALID[model]])
-def test_nothing_has_a_silent_default_but_n_components(model, field):
+def test_few_have_a_silent_default(model, field):
     rest = {name: value for name, value in VALID[model].items() if name != field}
-    if field == "n_components":
-        assert getattr(models, model)(**rest).n_components is None
+    if field in DEFAULTS:
+        assert getattr(getattr(models, model)(**rest), field) == DEFAULTS[field]
     else:
         with pytest.raises(ValidationError, match="Field required"):
             getattr(models, model)(**rest)
@@ -171,13 +196,30 @@ def test_extensions_are_lower_case_and_without_dot():
     assert build("IngestionParameters", extensions=[".JPG", "Png", "jpeg"]).extensions == ("jpg", "png", "jpeg")
 
 
+@pytest.mark.parametrize("field", ["paths", "labels", "sha256"])
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("a", ("a",)),
+        ("/photos/Apple/1.jpg; /photos/Pear/ ;", ("/photos/Apple/1.jpg", "/photos/Pear/")),
+        ("a, b;c:d", ("a, b", "c:d")),
+        ("Pêche jaune;1;2.5", ("Pêche jaune", "1", "2.5")),
+        ("", ()),
+        (" ; ;", ()),
+    ],
+)
+def test_a_text_holds_several_values_separated_by_semicolons(field, text, values):
+    """As the command line gives them: a comma ends a parameter there."""
+    assert getattr(build("ForgetParameters", **{field: text}), field) == values
+
+
 # ---- the parameters of the pipelines ---------------------------------------------------------------------------------
 
 
 def typed_inputs() -> list[tuple[Node, str]]:
     """Every node of the registry with each of its `params:` inputs."""
-    nodes = register_pipelines()["__default__"].nodes
-    return [(node, name) for node in nodes for name in node.inputs if name.startswith("params:")]
+    nodes = {node.name: node for pipeline in register_pipelines().values() for node in pipeline.nodes}
+    return [(node, name) for node in nodes.values() for name in node.inputs if name.startswith("params:")]
 
 
 def test_groups_are_the_parameters_of_the_pipelines():
@@ -213,6 +255,7 @@ def test_the_files_in_conf_are_valid(env):
     assert set(values) == set(GROUPS)
     for name in GROUPS:
         assert type(validated[name]).__name__ in VALID
+    assert (validated["apply"].fit, validated["forget"]) == (None, models.ForgetParameters())  # nothing by accident
 
 
 def test_a_wrong_value_at_the_command_line_is_refused():

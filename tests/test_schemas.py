@@ -23,12 +23,22 @@ FEATURIZED = {
     "features": [0.0, 6.0] * (N_FEATURES // 2),
     "reason": None,
     "detail": None,
+    "judged_by": "decoder/1",
     "encoder": "0123456789abcdef",
     "run_id": "2026-11-21T12.00.00.000Z",
 }
 QUARANTINED = {**FEATURIZED, "features": None, "reason": "empty", "detail": "0 bytes", "width": None, "mode": None}
 STATUS = {**LABELED, "status": "unchanged", "reason": None, "detail": None, "encoder": "e", "run_id": "r"}
-REDUCED = {"path": PATH, "label": "x", "pca_features": [0.5, -1e300]}
+REDUCED = {
+    "path": PATH,
+    "label": "x",
+    "sha256": "0" * 64,
+    "encoder": "0123456789abcdef",
+    "features_run_id": "2026-11-20T12.00.00.000Z",
+    "fit": "fedcba9876543210",
+    "run_id": "2026-11-21T12.00.00.000Z",
+    "pca_features": [0.5, -1e300],
+}
 
 GOOD = {
     "image_index": [INDEX, {**INDEX, "length": 0}],
@@ -91,6 +101,16 @@ BAD = {
     ],
     ("image_status", "status is known"): [{"status": "lost"}, {"status": None}],
     ("reduced_features", LABEL): [{"label": ""}],
+    ("reduced_features", "origin is named"): [
+        {"fit": "fedcba987654321"},
+        {"fit": None},
+        {"sha256": None},
+        {"sha256": "0" * 63},
+        {"encoder": None},
+        {"encoder": "0123456789abcdef0"},
+        {"features_run_id": None},
+        {"run_id": None},
+    ],
     ("reduced_features", "pca_features are finite"): [
         {"pca_features": [0.0, NAN]},
         {"pca_features": [-INFINITY]},
@@ -154,6 +174,13 @@ def test_good_rows_pass_unchanged(spark, table):
     assert passed.collect() == frame.collect()
 
 
+def test_every_rule_is_about_a_column_of_its_table():
+    for table, rules in RULES.items():
+        for name, rule in rules.items():
+            assert rule.column in COLUMNS[table], name
+            assert rule.column in rule.condition, name
+
+
 def test_every_rule_is_tested():
     assert set(BAD) == {(table, rule) for table, rules in RULES.items() for rule in rules}
     assert set(GOOD) == set(RULES)
@@ -161,11 +188,12 @@ def test_every_rule_is_tested():
 
 @pytest.mark.parametrize(("table", "rule"), sorted(BAD))
 def test_a_broken_rule_stops_the_write(spark, table, rule):
-    """It says which table, which rule, and which image."""
+    """It says which table, which column, which rule, and which image."""
     good, bad = GOOD[table][0], {**GOOD[table][0], **BAD[table, rule][0]}
     with pytest.raises(PySparkException) as caught:
         write(TableContract(table).validate(rows_of(spark, table, [good, {**bad, "path": f"{PATH}.bad"}, good])))
-    assert f"table {table}: not true that {rule}: {PATH}.bad" in explain(caught.value)
+    column = RULES[table][rule].column
+    assert f"table {table}, column {column}: not true that {rule}: {PATH}.bad" in explain(caught.value)
 
 
 @pytest.mark.parametrize("table", sorted({table for (table, _), rows in BAD.items() if len(rows) > 1}))
@@ -183,7 +211,7 @@ def test_every_broken_value_breaks_its_rule(spark, table):
             for _, change in broken
         ],
     )
-    conditions = [F.coalesce(F.expr(condition), F.lit(False)).alias(rule) for rule, condition in RULES[table].items()]
+    conditions = [F.coalesce(F.expr(rule.condition), F.lit(False)).alias(name) for name, rule in RULES[table].items()]
     kept = [row.asDict() for row in frame.select(conditions).collect()]
     assert [change for (rule, change), row in zip(broken, kept, strict=True) if row[rule]] == []
 
@@ -192,7 +220,7 @@ def test_every_broken_value_breaks_its_rule(spark, table):
 def test_a_row_without_path_stops_the_write(spark, table):
     with pytest.raises(PySparkException) as caught:
         write(TableContract(table).validate(rows_of(spark, table, [{**GOOD[table][0], "path": None}])))
-    assert f"table {table}: path is null" in explain(caught.value)
+    assert f"table {table}, column path: it is null" in explain(caught.value)
 
 
 def test_a_broken_row_leaves_no_finished_table(spark, tmp_path):

@@ -14,8 +14,9 @@ PAGE = (Path(__file__).resolve().parents[2] / "docs" / "data_protection.md").rea
 
 
 def documented(start: str) -> set[str]:
-    (line,) = [line for line in PAGE.splitlines() if line.startswith(f"* {start}")]
-    return set(re.findall(r"`(\w+)`", line.partition(":")[2]))
+    """The names in one item of a list, on as many lines as it takes."""
+    (item,) = re.findall(rf"^\* {re.escape(start)}:(.*(?:\n  .*)*)", PAGE, re.MULTILINE)
+    return set(re.findall(r"`(\w+)`", item))
 
 
 def test_the_tables_hold_the_columns_that_the_page_names() -> None:

@@ -9,7 +9,7 @@ import pytest
 from kedro.io import DatasetError
 from kedro.io.core import Version
 
-from fruits_pipeline.datasets import CommittedBatchesDataset
+from fruits_pipeline.datasets import CommittedBatchesDataset, committed_folders
 from fruits_pipeline.schemas import COLUMNS, struct_type
 
 WHEN = datetime(2026, 11, 21, 12, 0, 0, 123456, tzinfo=UTC)
@@ -40,9 +40,9 @@ def test_a_table_without_batches_is_empty(tmp_path):
 
 
 def test_every_run_adds_a_batch(spark, tmp_path):
-    dataset(tmp_path, "2").save(rows_of(spark, "c"))
+    dataset(tmp_path, "1").save(rows_of(spark, "c"))
     first = {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*") if file.is_file()}
-    dataset(tmp_path, "1").save(rows_of(spark, "a", "b"))
+    dataset(tmp_path, "2").save(rows_of(spark, "a", "b"))
     assert dataset(tmp_path).exists()
     assert dataset(tmp_path).committed_batches() == ["batch=1", "batch=2"]
     assert loaded(tmp_path) == ["a", "b", "c"]
@@ -58,6 +58,15 @@ def test_a_run_commits_once(spark, tmp_path):
     assert loaded(tmp_path) == ["a"]
 
 
+def test_a_clock_that_is_late_is_refused(spark, tmp_path):
+    """Of two rows of an image the one of the later run counts, so an earlier name would never be seen."""
+    dataset(tmp_path, "2").save(rows_of(spark, "a"))
+    with pytest.raises(DatasetError, match=r"batch=2, which is later than this run, batch=1: .* clock"):
+        dataset(tmp_path, "1").save(rows_of(spark, "b"))
+    assert [path.name for path in tmp_path.iterdir()] == ["batch=2"]
+    assert loaded(tmp_path) == ["a"]
+
+
 def test_what_a_dead_run_left_is_not_read_and_is_cleared_by_the_same_run(spark, tmp_path):
     dataset(tmp_path, "1").save(rows_of(spark, "a"))
     dataset(tmp_path, "2").save(rows_of(spark, "dead"))
@@ -66,6 +75,15 @@ def test_what_a_dead_run_left_is_not_read_and_is_cleared_by_the_same_run(spark, 
     assert loaded(tmp_path) == ["a"]
     dataset(tmp_path, "2").save(rows_of(spark, "alive"))
     assert loaded(tmp_path) == ["a", "alive"]
+
+
+def test_what_a_dead_run_left_is_cleared_by_the_next_run(spark, tmp_path):
+    for run_id, path in (("1", "a"), ("2", "dead")):
+        dataset(tmp_path, run_id).save(rows_of(spark, path))
+    (tmp_path / "batch=2" / "_SUCCESS").unlink()
+    dataset(tmp_path, "3").save(rows_of(spark, "b"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["batch=1", "batch=3"]
+    assert loaded(tmp_path) == ["a", "b"]
 
 
 def test_only_a_dead_run_is_an_empty_table(spark, tmp_path):
@@ -151,4 +169,76 @@ def test_without_a_version_the_batch_is_named_after_the_time(tmp_path):
 def test_s3_folders_are_written_through_s3a():
     for scheme in ("s3", "s3a"):
         table = dataset(f"{scheme}://bucket/a b/table", "1")
-        assert table._spark_path(table.batch) == "s3a://bucket/a b/table/batch=1"
+        assert table._folders.spark_path(table.batch) == "s3a://bucket/a b/table/batch=1"
+
+
+# ---- one batch in the place of others --------------------------------------------------------------------------------
+
+
+def grow(spark, folder: Path) -> None:
+    """Two batches, of runs 1 and 2."""
+    dataset(folder, "1").save(rows_of(spark, "a", "b"))
+    dataset(folder, "2").save(rows_of(spark, "c"))
+
+
+def folders(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_batch_takes_the_place_of_all_that_are_committed(spark, tmp_path):
+    grow(spark, tmp_path)
+    before = dataset(tmp_path).load()
+    dataset(tmp_path, "3", replaces=True).save(rows_of(spark, "A", "B", "C"))
+    assert dataset(tmp_path).committed_batches() == ["batch=3"]
+    assert loaded(tmp_path) == ["A", "B", "C"]
+    assert folders(tmp_path) == ["batch=1", "batch=2", "batch=3"]
+    assert sorted(row["path"] for row in before.collect()) == ["a", "b", "c"]  # whoever has begun can finish
+
+
+def test_the_commit_of_a_replacement_is_one_write(spark, tmp_path, monkeypatch):
+    """At every moment a reader sees all old rows or all new ones: the mark is written last, and says what it ends."""
+    grow(spark, tmp_path)
+    seen = []
+    write = committed_folders.write_whole
+
+    def watched(filesystem, path, content):
+        seen.append((loaded(tmp_path), path))
+        assert list((tmp_path / "batch=3").glob("*.parquet"))
+        write(filesystem, path, content)
+        seen.append((loaded(tmp_path), path))
+
+    monkeypatch.setattr(committed_folders, "write_whole", watched)
+    dataset(tmp_path, "3", replaces=True).save(rows_of(spark, "new"))
+    mark = str(tmp_path / "batch=3" / "_SUCCESS")
+    assert seen == [(["a", "b", "c"], mark), (["new"], mark)]
+
+
+def test_a_dead_replacement_replaces_nothing(spark, tmp_path, monkeypatch):
+    grow(spark, tmp_path)
+
+    def die(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(committed_folders, "write_whole", die)
+        with pytest.raises(KeyboardInterrupt):
+            dataset(tmp_path, "3", replaces=True).save(rows_of(spark, "dead"))
+    assert list((tmp_path / "batch=3").glob("*.parquet"))
+    assert loaded(tmp_path) == ["a", "b", "c"]
+    dataset(tmp_path, "4").save(rows_of(spark, "d"))
+    assert folders(tmp_path) == ["batch=1", "batch=2", "batch=4"]
+    assert loaded(tmp_path) == ["a", "b", "c", "d"]
+
+
+def test_replaced_batches_can_go_at_once(spark, tmp_path):
+    grow(spark, tmp_path)
+    dataset(tmp_path, "3", replaces=True, keep_replaced_hours=0).save(rows_of(spark, "A"))
+    assert folders(tmp_path) == ["batch=3"]
+    assert loaded(tmp_path) == ["A"]
+
+
+def test_an_empty_table_can_be_replaced(spark, tmp_path):
+    dataset(tmp_path, "1", replaces=True, keep_replaced_hours=0).save(rows_of(spark, "a"))
+    assert loaded(tmp_path) == ["a"]
+    with pytest.raises(DatasetError, match="batch=1 is already committed"):
+        dataset(tmp_path, "1", replaces=True).save(rows_of(spark, "b"))

@@ -1,5 +1,6 @@
 """`kedro run` as a person types it: the bundled sample, then what arrives, changes and goes."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -19,6 +20,7 @@ LAYERS = ["02_intermediate", "03_primary", "04_feature", "05_model_input", "06_m
 
 
 def table(folder: Path) -> pd.DataFrame:
+    """All committed rows; the folder of the run, or of the batch, is the last column."""
     return pq.read_table(folder).to_pandas()
 
 
@@ -54,7 +56,13 @@ def test_broken_images_have_reasons(sample_run):
     }
     listed_bad = pd.read_csv(sample_run.output / "08_reporting" / "quarantine.csv")
     assert set(listed_bad["path"]) == set(bad["path"])
+    pd.testing.assert_frame_equal(
+        pd.read_parquet(sample_run.output / "08_reporting" / "quarantine.parquet"), listed_bad, check_dtype=False
+    )
     assert report(sample_run.output)["quarantine_reasons"] == {"empty": 1, "truncated": 1}
+    labels = report(sample_run.output)["quarantine_labels"]
+    assert sum(sum(reasons.values()) for reasons in labels.values()) == 2
+    assert set(labels) == set(bad["label"])
 
 
 def test_features_keep_their_contract(sample_run):
@@ -87,6 +95,30 @@ def test_projection_is_that_of_scaler_and_pca(sample_run):
     assert pca["components"].shape == (len(pca["explained_variance"]), 1280)
     shares = np.cumsum(pca["explained_variance_ratio"])
     assert shares[-1] >= 0.95 > shares[-2]
+
+
+def test_every_row_of_the_projection_names_its_origin(sample_run):
+    """Image bytes, encoder, fit, the runs that made features and projection, and through them code and parameters."""
+    reduced = table(sample_run.output / "05_model_input" / "reduced_features").set_index("path")
+    assert [*reduced.columns][:-1] == [name for name in COLUMNS["reduced_features"] if name != "path"]
+    for path, sha256 in reduced["sha256"].items():
+        assert hashlib.sha256(Path(path.removeprefix("file:")).read_bytes()).hexdigest() == sha256
+    written = report(sample_run.output)
+    named = {name: set(reduced[name]) for name in ("encoder", "features_run_id", "fit", "run_id", "run")}
+    run_id = written["run_id"]
+    assert named == {
+        **{"encoder": {written["encoder"]["fingerprint"]}, "fit": {written["fit"]["fit"]}},
+        **{"features_run_id": {run_id}, "run_id": {run_id}, "run": {run_id}},
+    }
+    kept = json.loads((sample_run.output / "08_reporting" / "runs" / f"{run_id}.json").read_text(encoding="utf-8"))
+    assert kept == written
+    card = json.loads((sample_run.output / "06_models" / "fits" / f"{written['fit']['fit']}.json").read_text())
+    assert card == written["fit"]
+    assert (card["run_id"], card["n_images"], card["compared"]) == (run_id, len(reduced), {})
+    arrays = load_file(sample_run.output / "06_models" / "fits" / f"{card['fit']}.safetensors")
+    for name in ("scaler", "pca"):
+        for key, array in load_file(sample_run.output / "06_models" / f"{name}.safetensors").items():
+            np.testing.assert_array_equal(arrays[key], array)
 
 
 def test_report_says_what_was_run(sample_run):
@@ -138,6 +170,7 @@ def test_later_runs_do_only_what_is_new(sample_run, poisoned, kedro, tmp_path_fa
     after = table(output / "05_model_input" / "reduced_features").set_index("path")
     np.testing.assert_allclose(np.stack(after.loc[before.index, "pca_features"]), np.stack(before["pca_features"]))
     assert len(list((output / "04_feature" / "featurized_images").glob("batch=*"))) == 1
+    pd.testing.assert_frame_equal(after.loc[before.index], before)  # not even written again
 
     replaced, removed, other, another = sorted((sample_run.images / "Banana").glob("[0-9]*.jpg"))[:4]
     new, notes = replaced.with_name("new one.JPG"), replaced.with_name("notes.txt")
@@ -150,6 +183,10 @@ def test_later_runs_do_only_what_is_new(sample_run, poisoned, kedro, tmp_path_fa
         third = run()
     finally:
         restore(saved, [new, notes])
+    runs = pd.read_csv(output / "08_reporting" / "runs.csv")
+    assert list(runs["status"]) == ["finished"] * 3
+    assert list(runs["featurised"]) == [2, 0, second["listed"] - 2]
+    assert third["fit"]["compared"]["with"] == before["fit"].iloc[0] != third["fit"]["fit"]
     assert third["counts"]["featurised"] == 2
     assert third["counts"]["listed"] == second["listed"]
     assert third["counts"]["unchanged"] == second["listed"] - 2

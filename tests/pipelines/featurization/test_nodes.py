@@ -1,7 +1,9 @@
 """Only new images are done, every image is accounted for, and only current features are used."""
 
 import dataclasses
+import functools
 import io
+import json
 import math
 import os
 import re
@@ -15,17 +17,20 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 
 from fruits_pipeline.datasets import CommittedBatchesDataset
 from fruits_pipeline.datasets.encoders import ExportedEncoder
 from fruits_pipeline.encoders.card import Encoder, EncoderCard, EncoderWeights
 from fruits_pipeline.errors import ContractError
-from fruits_pipeline.images import PREPROCESSING, decode
+from fruits_pipeline.images import PREPROCESSING, decode, judged_by
 from fruits_pipeline.parameters import EncoderParameters, FeaturizationParameters
 from fruits_pipeline.pipelines.featurization.nodes import (
     account_for_images,
     count_images,
     count_tasks,
+    digest_of,
     featurize_images,
     prepare_encoder,
     select_current_features,
@@ -63,6 +68,7 @@ def featurized(path: str, value: float | None = 1.0, **changes) -> dict:
         "features": None if value is None else [value] * N_FEATURES,
         "reason": "empty" if value is None else None,
         "detail": "0 bytes" if value is None else None,
+        "judged_by": judged_by(10_000),
         "encoder": CARD.fingerprint,
         "run_id": OLD_RUN,
     }
@@ -137,6 +143,23 @@ def test_files_that_could_not_be_read_are_tried_again(spark):
     assert paths(select_pending(listed, committed, ENCODER, parameters())) == ["unreadable", "vanished"]
 
 
+def test_bad_images_are_tried_again_when_the_decoder_or_the_limit_changes(spark):
+    """… by what judged them, which older rows do not name; what has features stays as it is."""
+    listed = table(spark, "labeled_images", [labeled(path) for path in ("same", "other", "unknown", "good", "both")])
+    rows = [
+        featurized("same", None),
+        featurized("other", None, judged_by=judged_by(10_000).replace("pillow-", "pillow-0.")),
+        featurized("unknown", None, judged_by=None),
+        featurized("good", judged_by="another decoder"),
+        featurized("both", None, judged_by="another decoder", run_id=OLDER_RUN),
+        featurized("both", None),
+    ]
+    committed = table(spark, "featurized_images", rows)
+    assert paths(select_pending(listed, committed, ENCODER, parameters())) == ["other", "unknown"]
+    raised = select_pending(listed, committed, ENCODER, parameters(max_pixels=20_000))
+    assert paths(raised) == ["both", "other", "same", "unknown"]
+
+
 # ---- the account -----------------------------------------------------------------------------------------------------
 
 
@@ -189,7 +212,7 @@ def test_every_listed_image_has_one_status(accounted):
 
 def test_a_lost_image_is_refused(accounted, spark):
     _, status = accounted
-    with pytest.raises(Exception, match="table image_status: not true that status is known: lost"):
+    with pytest.raises(Exception, match="table image_status, column status: not true that status is known: lost"):
         TableContract("image_status").validate(status).collect()
     index = table(spark, "image_index", [labeled(str(i)) for i in range(10)])
     with pytest.raises(ContractError, match=r"Images listed: 10, accounted for: 8 with 10 different paths"):
@@ -210,7 +233,8 @@ def test_the_label_of_a_feature_is_that_of_now(spark):
     status = account_for_images(table(spark, "labeled_images", [labeled("a")]), rows, ENCODER, RUN)
     (row,) = select_current_features(rows, status).collect()
     assert row["label"] == "Apple"
-    assert row.asDict().keys() == {"path", "label", "features"}
+    assert (row["sha256"], row["encoder"], row["run_id"]) == ("0" * 64, CARD.fingerprint, OLD_RUN)
+    assert row.__fields__ == ["path", "label", "sha256", "encoder", "run_id", "features"]
 
 
 def status_row(path: str, status: str, reason: str | None = None) -> dict:
@@ -224,7 +248,9 @@ def test_counts(spark):
         *[status_row(f"u{i}", "unchanged") for i in range(3)],
         status_row("uq", "unchanged", "truncated"),
     ]
-    assert count_images(table(spark, "image_index", rows), table(spark, "image_status", rows)) == {
+    counts = count_images(table(spark, "image_index", rows), table(spark, "image_status", rows))
+    assert int(counts.pop("digest"))
+    assert counts == {
         "listed": 11,
         "featurised": 5,
         "quarantined": 2,
@@ -232,7 +258,32 @@ def test_counts(spark):
         "in_quarantine": 3,
         "with_features": 8,
     }
-    assert count_images(table(spark, "image_index", []), table(spark, "image_status", []))["listed"] == 0
+    empty = count_images(table(spark, "image_index", []), table(spark, "image_status", []))
+    assert (empty["listed"], empty["digest"]) == (0, "0")
+    json.dumps(counts)
+
+
+def test_the_digest_is_that_of_the_features(spark):
+    """Every change of a feature's origin or label changes it; order, quarantine and what runs did with it do not."""
+    rows = [status_row(f"{i}", "featurised") for i in range(6)]
+    bad = status_row("bad", "quarantined", "empty")
+    changes = [{"path": "7"}, {"label": "Pear"}, {"encoder": "f"}, {"run_id": "s"}]
+    others = {f"changed {change}": [*rows[:-1], {**rows[-1], **change}] for change in changes}
+    for labels in ("bbbaaa", "aaabbb", "ababab"):
+        others[labels] = [{**row, "label": label} for row, label in zip(rows, labels, strict=True)]
+    others |= {"fewer": rows[:-1], "more": [*rows, status_row("7", "featurised")], "none": []}
+    equal = {"as it is": rows, "turned": rows[::-1], "unchanged": [{**row, "status": "unchanged"} for row in rows]}
+    equal |= {"with a bad one": [bad, *rows]}
+    frames = [
+        table(spark, "image_status", found or [bad]).withColumn("case", F.lit(case))
+        for case, found in {**others, **equal}.items()
+    ]
+    all_rows = functools.reduce(DataFrame.union, frames).repartition(3)
+    digest = digest_of("run_id", where=F.col("reason").isNull()).alias("digest")
+    found = {row["case"]: row["digest"] for row in all_rows.groupBy("case").agg(digest).collect()}
+    assert {found[case] for case in equal} == {found["as it is"]}
+    assert len({found[case] for case in others} - {found["as it is"]}) == len(others)
+    assert found["none"] == "0"
 
 
 @pytest.mark.parametrize(
@@ -343,6 +394,7 @@ def test_a_batch_from_files_to_the_committed_table(spark, tmp_path, mean_encoder
         row = rows[path]
         assert (row["length"], row["modification_time"].astimezone(UTC), row["label"]) == (i, WHEN, "Apple")
         assert (row["encoder"], row["run_id"]) == (mean_encoder.card.fingerprint, THIS_RUN)
+        assert row["judged_by"] == judged_by(10_000)
         if content is None:
             assert (row["reason"], row["features"], row["sha256"]) == ("vanished", None, None)
         elif i % 8 == 0:

@@ -1,18 +1,35 @@
 """PCA from moments is that of scikit-learn, with exact k and fixed signs; the projection on Spark is its transform."""
 
+import dataclasses
+import json
 import re
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pyspark.sql import functions as F
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
+from fruits_pipeline.datasets.fits import KeptFit
+from fruits_pipeline.encoders.card import Encoder, EncoderCard
 from fruits_pipeline.errors import InputError
+from fruits_pipeline.fits import ARRAYS, Fit, compare_fits, fingerprint_of
 from fruits_pipeline.parameters import PcaParameters
-from fruits_pipeline.pipelines.pca.nodes import choose_k, fit_pca, project_features
+from fruits_pipeline.pipelines.featurization.nodes import digest_of
+from fruits_pipeline.pipelines.pca.nodes import (
+    choose_k,
+    compare_with_current,
+    fit_pca,
+    is_projected,
+    keep_fit,
+    project_features,
+)
 from fruits_pipeline.pipelines.scaling.nodes import fit_scaler
+from fruits_pipeline.run_record import RunRecord
 from fruits_pipeline.schemas import COLUMNS, N_FEATURES, TableContract, struct_type
 from fruits_pipeline.workers.moments import Moments, merge_pairwise
 
@@ -211,20 +228,94 @@ def test_signs_are_fixed_where_loadings_are_equally_large():
         np.testing.assert_allclose(components, [components[0]] * 4, atol=1e-6)
 
 
+# ---- the fit and its name --------------------------------------------------------------------------------------------
+
+CARD = EncoderCard("MobileNetV2", 0.35, "onnx", "random:1", "1" * 64)
+ENCODER = Encoder(CARD, b"")
+FIRST, SECOND = "2026-11-20T00.00.00.000Z", "2026-11-21T00.00.00.000Z"
+RUN = RunRecord(run_id=SECOND, git_commit="abc-dirty")
+PARAMETERS = PcaParameters(variance=0.95)
+
+
+def kept(one: Fit, is_current: bool = True) -> KeptFit:
+    return KeptFit(one.card, is_current, lambda: one)
+
+
+def keep(vectors: np.ndarray, kept_fits: list[KeptFit] = (), encoder: Encoder = ENCODER, run: RunRecord = RUN) -> Fit:
+    scaler, pca = fit(vectors)
+    return keep_fit(encoder, {"count": np.array([len(vectors)])}, scaler, pca, list(kept_fits), PARAMETERS, run)
+
+
+def test_a_fit_holds_scaler_and_components_and_what_is_known_of_them():
+    vectors = features(40, 12)
+    made, (scaler, pca) = keep(vectors), fit(vectors)
+    assert set(made.arrays) == set(ARRAYS)
+    for name in ARRAYS:
+        np.testing.assert_array_equal(made.arrays[name], {**scaler, **pca}[name])
+    assert made.card.fit == fingerprint_of(CARD.fingerprint, {**scaler, **pca})
+    assert (made.card.encoder, made.card.run_id, made.card.n_images) == (CARD.fingerprint, SECOND, 40)
+    assert made.card.n_components == len(pca["components"])
+    assert made.card.variance_reached == pytest.approx(pca["explained_variance_ratio"].sum())
+    assert (made.card.parameters, made.card.git_commit) == ({"variance": 0.95, "n_components": None}, "abc-dirty")
+    assert made.card.compared == {}
+    json.dumps(made.card.to_dict())
+
+
+def test_a_new_fit_is_compared_with_the_one_in_use():
+    vectors = features(60, 12)
+    earlier, in_use = keep(features(60, 12, seed=1)), keep(vectors)
+    made = keep(vectors[:50], [kept(earlier, is_current=False), kept(in_use)])
+    assert made.card.fit not in (earlier.card.fit, in_use.card.fit)
+    assert made.card.compared == compare_fits(made.arrays, in_use)
+    assert made.card.compared["with"] == in_use.card.fit
+    assert made.card.compared["principal_angles"]["largest"] > 0.1
+
+
+def test_a_fit_that_was_made_before_keeps_its_origin():
+    """Its name is its content: run and code are those that made it first; the comparison is with the one in use now."""
+    vectors = features(60, 12)
+    first = keep(vectors, run=RunRecord(run_id=FIRST, git_commit="first"))
+    again = keep(vectors, [kept(first)])
+    assert again.card == dataclasses.replace(first.card, compared=again.card.compared)
+    assert again.card.compared["with"] == first.card.fit
+    assert again.card.compared["principal_angles"] == {"median": 0.0, "largest": 0.0}
+    other = keep(vectors[:50])
+    back = keep(vectors, [kept(first, is_current=False), kept(other)])
+    assert (back.card.run_id, back.card.git_commit, back.card.compared["with"]) == (FIRST, "first", other.card.fit)
+
+
+def test_fits_of_different_encoders_are_not_compared_nor_the_same():
+    vectors = features(60, 12)
+    in_use = keep(vectors)
+    other = Encoder(dataclasses.replace(CARD, weights_sha256="2" * 64), b"")
+    made = keep(vectors, [kept(in_use)], encoder=other)
+    assert made.card.compared == {}
+    assert made.card.fit != in_use.card.fit
+    assert (made.card.encoder, made.card.run_id) == (other.card.fingerprint, SECOND)
+
+
+def test_without_a_fit_in_use_nothing_is_compared_or_loaded():
+    def explode():
+        raise AssertionError("this fit was loaded")
+
+    in_use = keep(features(60, 12))
+    unused = KeptFit(in_use.card, is_current=False, load=explode)
+    assert compare_with_current(in_use.card, in_use.arrays, []) == {}
+    assert compare_with_current(in_use.card, in_use.arrays, [unused]) == {}
+
+
 # ---- the projection --------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def tables(spark, tmp_path_factory):
     """Features of 40 images, and their status."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     vectors = features(40, N_FEATURES, seed=9)
     paths = [f"file:/a b/{i}.jpg" for i in range(40)]
-    same = {"run_id": ["r"] * 40, "encoder": ["e"] * 40}
+    same = {"run_id": [FIRST] * 40, "encoder": [CARD.fingerprint] * 40}
     folder = tmp_path_factory.mktemp("projection")
-    featurized = pa.table({"path": paths, **same, "features": pa.array(list(vectors), pa.list_(pa.float32()))})
+    columns = {"path": paths, **same, "sha256": [f"{i:064}" for i in range(40)]}
+    featurized = pa.table({**columns, "features": pa.array(list(vectors), pa.list_(pa.float32()))})
     status = pa.table({"path": paths, **same, "label": ["é"] * 40, "reason": pa.nulls(40, pa.string())})
     pq.write_table(featurized, folder / "featurized.parquet")
     pq.write_table(status, folder / "status.parquet")
@@ -232,30 +323,82 @@ def tables(spark, tmp_path_factory):
     return vectors, paths, *read
 
 
-def test_projection_is_the_transform_of_scikit_learn(tables):
+@pytest.fixture(scope="module")
+def nothing(spark):
+    """`reduced_features` before the first run."""
+    return spark.createDataFrame([], struct_type("reduced_features"))
+
+
+def digest_of_status(status) -> str:
+    row = status.agg(digest_of("run_id", where=status["reason"].isNull()).alias("digest")).first()
+    digest: str = row["digest"]
+    return digest
+
+
+def projected(featurized, status, kept_projection, made: Fit, run: RunRecord = RUN) -> list:
+    counts = {"digest": digest_of_status(status)}
+    return list(project_features(featurized, status, counts, kept_projection, made, run))
+
+
+def test_projection_is_the_transform_of_scikit_learn(tables, nothing):
     vectors, paths, featurized, status = tables
-    scaler, pca = fit(vectors, variance=0.95)
-    projected = project_features(featurized.repartition(3), status, scaler, pca)
-    assert dict(projected.dtypes) == COLUMNS["reduced_features"]
-    rows = {row["path"]: row for row in TableContract("reduced_features").validate(projected).collect()}
+    made = keep(vectors)
+    (table,) = projected(featurized.repartition(3), status, nothing, made)
+    assert dict(table.dtypes) == COLUMNS["reduced_features"]
+    rows = {row["path"]: row for row in TableContract("reduced_features").validate(table).collect()}
     assert sorted(rows) == sorted(paths)
     assert {row["label"] for row in rows.values()} == {"é"}
     standardised = StandardScaler().fit_transform(vectors.astype(np.float64))
-    sklearn = PCA(n_components=len(pca["components"]), svd_solver="full").fit(standardised)
-    expected = standardised @ turned(sklearn.components_, pca["components"]).T
+    sklearn = PCA(n_components=len(made.arrays["components"]), svd_solver="full").fit(standardised)
+    expected = standardised @ turned(sklearn.components_, made.arrays["components"]).T
     found = np.array([rows[path]["pca_features"] for path in paths])
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6 * np.abs(expected).max())
 
 
-def test_projection_on_no_components_keeps_every_image(tables):
+def test_every_row_names_its_origin(tables, nothing):
     vectors, paths, featurized, status = tables
-    scaler, pca = fit(np.tile(vectors[:1], (2, 1)))
-    rows = project_features(featurized, status, scaler, pca).collect()
+    made = keep(vectors)
+    (table,) = projected(featurized.repartition(3), status, nothing, made)
+    rows = {row["path"]: row for row in table.collect()}
+    for i, path in enumerate(paths):
+        row = rows[path]
+        assert (row["sha256"], row["encoder"], row["features_run_id"]) == (f"{i:064}", CARD.fingerprint, FIRST)
+        assert (row["fit"], row["run_id"]) == (made.card.fit, SECOND)
+
+
+def test_what_is_projected_is_not_projected_again(tables, nothing):
+    """Unless the features, their labels or the fit are others."""
+    vectors, _, featurized, status = tables
+    made = keep(vectors)
+    kept_projection = projected(featurized, status, nothing, made)[0].localCheckpoint()
+    assert projected(featurized, status, kept_projection, made) == []
+    assert projected(None, status, kept_projection, made) == []  # no feature is read
+
+    def is_done(status=status, projection=kept_projection, with_fit=made) -> bool:
+        return is_projected(projection, digest_of_status(status), with_fit)
+
+    path = F.col("path") == "file:/a b/7.jpg"
+    assert is_done()
+    assert not is_done(with_fit=keep(vectors[:30]))
+    assert not is_done(projection=nothing)
+    assert not is_done(projection=kept_projection.where(~path))  # a run died, or images were forgotten
+    assert not is_done(projection=kept_projection.withColumn("fit", F.when(path, "f" * 16).otherwise(F.col("fit"))))
+    assert not is_done(projection=kept_projection.union(kept_projection.withColumn("fit", F.lit("f" * 16))))
+    assert not is_done(status.where(~path))
+    for column in ("label", "run_id", "encoder"):
+        assert not is_done(status.withColumn(column, F.when(path, "x").otherwise(F.col(column))))
+    assert not is_projected(nothing, "0", made)  # nothing of nothing is still to be written
+
+
+def test_projection_on_no_components_keeps_every_image(tables, nothing):
+    vectors, paths, featurized, status = tables
+    made = keep(np.tile(vectors[:1], (2, 1)))
+    rows = projected(featurized, status, nothing, made)[0].collect()
     assert sorted(row["path"] for row in rows) == sorted(paths)
     assert all(row["pca_features"] == [] for row in rows)
 
 
-def test_projection_of_no_images(spark):
+def test_projection_of_no_images(spark, nothing):
     empty = [spark.createDataFrame([], struct_type(table)) for table in ("featurized_images", "image_status")]
-    scaler, pca = fit(features(5, N_FEATURES))
-    assert project_features(*empty, scaler, pca).collect() == []
+    (table,) = projected(*empty, nothing, keep(features(5, N_FEATURES)))
+    assert table.collect() == []

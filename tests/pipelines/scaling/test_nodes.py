@@ -8,7 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sklearn.preprocessing import StandardScaler
 
+from fruits_pipeline.datasets import ArraysDataset
 from fruits_pipeline.errors import InputError
+from fruits_pipeline.fits import Arrays
 from fruits_pipeline.parameters import ScalingParameters
 from fruits_pipeline.pipelines.scaling import nodes
 from fruits_pipeline.pipelines.scaling.nodes import compute_moments, fit_scaler
@@ -18,6 +20,7 @@ from fruits_pipeline.workers.arrays import feature_matrix
 from fruits_pipeline.workers.moments import Moments
 
 N_IMAGES = 10
+DIGEST = "-12345"
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +37,7 @@ def tables(spark, vectors, tmp_path_factory):
         "path": [*paths, paths[0], paths[1], "file:/broken.jpg", "file:/removed.jpg"],
         "run_id": ["2"] * N_IMAGES + ["1", "2", "2", "2"],
         "encoder": ["e"] * N_IMAGES + ["e", "other", "e", "e"],
+        "sha256": ["0" * 64] * (N_IMAGES + 4),
         "features": pa.array([*vectors, *noise[:2], None, noise[3]], pa.list_(pa.float32())),
     }
     current = {
@@ -57,20 +61,49 @@ def assert_moments(found: dict[str, np.ndarray], vectors: np.ndarray) -> None:
         "count": np.int64,
         "mean": np.float64,
         "comoment": np.float64,
+        "digest": np.uint8,
     }
+    assert found["digest"].tobytes().decode() == DIGEST
+
+
+def computed(featurized, status, block_rows: int = 1024, digest: str = DIGEST, kept=None) -> list[Arrays]:
+    """What the node yields."""
+    counts, parameters = {"digest": digest}, ScalingParameters(block_rows=block_rows)
+    return list(compute_moments(featurized, status, counts, kept or {}, parameters))
 
 
 @pytest.mark.parametrize(("partitions", "block_rows"), [(1, 1024), (2, 3), (7, 1), (2 * N_IMAGES, 1024)])
 def test_moments_do_not_depend_on_the_partitions(tables, vectors, partitions, block_rows):
     featurized, status = tables
-    found = compute_moments(featurized.repartition(partitions), status, ScalingParameters(block_rows=block_rows))
+    (found,) = computed(featurized.repartition(partitions), status, block_rows)
+    assert_moments(found, vectors)
+
+
+def test_moments_of_the_same_features_are_not_computed_again(tables, vectors, tmp_path):
+    """… as they are on disk after the last run."""
+    dataset = ArraysDataset(filepath=str(tmp_path / "moments.safetensors"), optional=True)
+    assert len(computed(*tables, kept=dataset.load())) == 1
+    dataset.save(computed(*tables)[0])
+    assert computed(*tables, kept=dataset.load()) == []
+    assert computed(None, None, kept=dataset.load()) == []  # nothing is read
+
+
+@pytest.mark.parametrize("change", ["another digest", "a longer digest", "no digest"])
+def test_moments_of_other_features_are_computed(tables, vectors, change):
+    """Those of an earlier version of this project hold no digest."""
+    wrong = {"count": np.array([1]), "mean": np.zeros(N_FEATURES), "comoment": np.zeros((N_FEATURES, N_FEATURES))}
+    digests = {"another digest": b"-12346", "a longer digest": f"{DIGEST}0".encode()}
+    if change in digests:
+        wrong["digest"] = np.frombuffer(digests[change], np.uint8)
+    (found,) = computed(*tables, kept=wrong)
     assert_moments(found, vectors)
 
 
 def test_many_partial_moments_are_merged_in_the_workers(tables, vectors, monkeypatch):
     monkeypatch.setattr(nodes, "_COLLECTED_PARTS", 1)
     featurized, status = tables
-    assert_moments(compute_moments(featurized.repartition(5), status, ScalingParameters(block_rows=4)), vectors)
+    (found,) = computed(featurized.repartition(5), status, block_rows=4)
+    assert_moments(found, vectors)
 
 
 def test_the_driver_takes_a_bounded_number_of_parts(tables, monkeypatch):
@@ -79,14 +112,14 @@ def test_the_driver_takes_a_bounded_number_of_parts(tables, monkeypatch):
     merge = nodes.merge_pairwise
     monkeypatch.setattr(nodes, "merge_pairwise", lambda parts: merge([taken.append(1) or part for part in parts]))
     featurized, status = tables
-    compute_moments(featurized.repartition(12), status, ScalingParameters(block_rows=1024))
-    assert len(taken) <= nodes._COLLECTED_PARTS
+    computed(featurized.repartition(12), status)
+    assert 0 < len(taken) <= nodes._COLLECTED_PARTS
 
 
 def test_without_features_there_is_nothing_to_scale(spark):
     empty = [spark.createDataFrame([], struct_type(table)) for table in ("featurized_images", "image_status")]
     with pytest.raises(InputError, match="every image is in quarantine"):
-        compute_moments(*empty, ScalingParameters(block_rows=1024))
+        computed(*empty, digest="0")
 
 
 def test_partial_moments_of_blocks_and_of_sliced_batches(vectors):

@@ -1,0 +1,178 @@
+"""Which folders count, and that those which were replaced go when their time has come and never come back."""
+
+import itertools
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from fsspec.implementations.local import LocalFileSystem
+from kedro.io import DatasetError
+
+from fruits_pipeline.datasets.committed_folders import CommittedFolders
+
+DAY = timedelta(hours=24)
+
+
+def folders(root: Path) -> CommittedFolders:
+    return CommittedFolders(str(root), "batch")
+
+
+def write(root: Path, *names: str, mark: str | None = "") -> None:
+    """Folders as Spark writes them; without a mark as a dead run leaves them."""
+    for name in names:
+        (root / f"batch={name}").mkdir(parents=True)
+        (root / f"batch={name}" / "part-0.parquet").write_text(name)
+        if mark is not None:
+            (root / f"batch={name}" / "_SUCCESS").write_text(mark)
+
+
+def replace(root: Path, name: str, hours_ago: float = 0) -> None:
+    """A folder that takes the place of all that count, committed some hours ago."""
+    write(root, name, mark=None)
+    folders(root).commit(f"batch={name}", folders(root).committed())
+    success = root / f"batch={name}" / "_SUCCESS"
+    when = datetime.now(UTC) - timedelta(hours=hours_ago)
+    success.write_text(json.dumps({**json.loads(success.read_text()), "committed_at": when.isoformat()}))
+
+
+def counted(root: Path) -> str:
+    return "".join(name.removeprefix("batch=") for name in folders(root).committed())
+
+
+def there(root: Path) -> str:
+    return "".join(sorted(path.name.removeprefix("batch=") for path in root.iterdir()))
+
+
+def test_what_is_committed_counts_oldest_first(tmp_path):
+    assert folders(tmp_path / "nothing").committed() == []
+    write(tmp_path, "2", "1")
+    write(tmp_path, "3", mark=None)
+    assert folders(tmp_path).committed() == ["batch=1", "batch=2"]
+
+
+def test_a_replacement_ends_all_before_it_and_none_after_it(tmp_path):
+    write(tmp_path, "1", "2")
+    replace(tmp_path, "3")
+    assert counted(tmp_path) == "3"
+    write(tmp_path, "4")
+    assert counted(tmp_path) == "34"
+    replace(tmp_path, "5")
+    assert counted(tmp_path) == "5"
+    assert there(tmp_path) == "12345"
+
+
+@pytest.mark.parametrize(("hours_ago", "kept"), [(0, "123"), (23.9, "123"), (24.1, "3"), (1000, "3")])
+def test_replaced_folders_stay_for_the_time_of_grace(tmp_path, hours_ago, kept):
+    write(tmp_path, "1", "2")
+    replace(tmp_path, "3", hours_ago)
+    gone = folders(tmp_path).remove_replaced(DAY)
+    assert there(tmp_path) == kept
+    assert gone == [f"batch={name}" for name in "123" if name not in kept]
+    assert counted(tmp_path) == "3"
+
+
+def test_without_grace_they_go_at_once_and_only_once(tmp_path):
+    write(tmp_path, "1", "2")
+    replace(tmp_path, "3")
+    assert folders(tmp_path).remove_replaced(timedelta(0)) == ["batch=1", "batch=2"]
+    assert folders(tmp_path).remove_replaced(timedelta(0)) == []
+    assert there(tmp_path) == "3"
+
+
+@pytest.mark.parametrize("ages", list(itertools.product([0, 25], repeat=3)), ids=str)
+def test_what_was_replaced_never_comes_back(tmp_path, ages):
+    """Of three replacements one after the other, whatever the clocks say of their age."""
+    write(tmp_path, "1", "2")
+    replace(tmp_path, "3", ages[0])
+    write(tmp_path, "4")
+    replace(tmp_path, "5", ages[1])
+    replace(tmp_path, "6", ages[2])
+    write(tmp_path, "7")
+    for grace in (DAY, DAY, timedelta(0)):
+        folders(tmp_path).remove_replaced(grace)
+        assert counted(tmp_path) == "67"
+    assert there(tmp_path) == "67"
+
+
+def test_a_removal_brings_nothing_back_wherever_it_is_interrupted(tmp_path, monkeypatch):
+    write(tmp_path, "1", "2")
+    replace(tmp_path, "3")
+    replace(tmp_path, "4")
+    steps = []
+    for name in ("rm_file", "rm"):
+        remove = getattr(LocalFileSystem, name)
+
+        def watched(self, path, *args, _remove=remove, **options):
+            _remove(self, path, *args, **options)
+            steps.append((Path(path).relative_to(tmp_path).as_posix(), counted(tmp_path)))
+
+        monkeypatch.setattr(LocalFileSystem, name, watched)
+    folders(tmp_path).remove_replaced(timedelta(0))
+    assert steps == [
+        (f"batch={name}{part}", "4") for name in "123" for part in ("/_SUCCESS", "")
+    ]  # the mark goes first
+
+
+def test_a_removal_that_was_interrupted_is_finished_by_the_next(tmp_path, monkeypatch):
+    write(tmp_path, "1", "2")
+    replace(tmp_path, "3")
+
+    def die(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalFileSystem, "rm", die)
+        with pytest.raises(KeyboardInterrupt):
+            folders(tmp_path).remove_replaced(timedelta(0))
+    assert counted(tmp_path) == "3"
+    folders(tmp_path).remove_dead()
+    folders(tmp_path).remove_replaced(timedelta(0))
+    assert there(tmp_path) == "3"
+
+
+def test_a_dead_replacement_replaces_nothing_and_is_removed(tmp_path):
+    write(tmp_path, "1", "2")
+    write(tmp_path, "3", mark=None)
+    (tmp_path / "notes").mkdir()
+    assert counted(tmp_path) == "12"
+    folders(tmp_path).remove_dead()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["batch=1", "batch=2", "notes"]
+
+
+@pytest.mark.parametrize(
+    "mark", ["", '{"name": "org.apache.hadoop.fs.s3a.commit"}', "no JSON {", "[1]", '"replaces"', "null", "3"]
+)
+def test_marks_that_others_wrote_replace_nothing(tmp_path, mark):
+    """Spark's own is empty; the committers for S3 write JSON of their own; somebody may have edited it."""
+    write(tmp_path, "1")
+    write(tmp_path, "2", mark=mark)
+    assert counted(tmp_path) == "12"
+    assert folders(tmp_path).remove_replaced(timedelta(0)) == []
+
+
+def test_only_later_names_are_new(tmp_path):
+    folders(tmp_path).check_new("batch=1")
+    write(tmp_path, "1", "2")
+    write(tmp_path, "4", mark=None)  # dead: it may be written again, and so may earlier ones
+    for name in ("3", "4", "5"):
+        folders(tmp_path).check_new(f"batch={name}")
+    with pytest.raises(DatasetError, match="batch=2 is already committed"):
+        folders(tmp_path).check_new("batch=2")
+    with pytest.raises(DatasetError, match="holds batch=2, which is later than this run, batch=1"):
+        folders(tmp_path).check_new("batch=1")
+
+
+def test_a_replaced_folder_is_not_new(tmp_path):
+    """Its rows stand in the replacement."""
+    write(tmp_path, "1", "2")
+    replace(tmp_path, "3")
+    with pytest.raises(DatasetError, match="later than this run"):
+        folders(tmp_path).check_new("batch=2")
+
+
+def test_removing_what_is_gone_is_no_error(tmp_path):
+    write(tmp_path, "1")
+    for _ in range(2):
+        folders(tmp_path).remove("batch=1")
+    assert there(tmp_path) == ""
