@@ -60,6 +60,7 @@ def test_ctrl_c_wins_over_what_it_broke(implicit):
     ("text", "cure"),
     [
         ("java.io.IOException: No space left on device", "The disk is full."),
+        ("DiskErrorException: Could not find any valid local directory for s3ablock-0001-", "The disk is full."),
         (
             "[PATH_NOT_FOUND] Path does not exist: file:/a/b. SQLSTATE: 42K03",
             "file:/a/b. does not exist. Run the pipelines",

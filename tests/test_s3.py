@@ -63,6 +63,19 @@ def test_servers_that_do_not_say_are_in_the_region_of_the_settings(stubbed):
     assert s3.object_store("my-bucket").config["region"] == "eu-west-1"
 
 
+def test_buckets_must_lie_in_the_european_union(stubbed):
+    asked_for_region(stubbed, {"x-amz-bucket-region": "eu-north-1"})
+    s3.check_region("my-bucket")
+    asked_for_region(stubbed, {"x-amz-bucket-region": "eu-west-2"})
+    with pytest.raises(InputError, match=r"my-bucket lies in eu-west-2, outside the European Union.*aws s3 sync"):
+        s3.check_region("my-bucket")
+
+
+def test_unless_the_server_is_ones_own(stubbed):
+    asked_for_region(stubbed, {})
+    s3.check_region("my-bucket")
+
+
 def test_on_aws_the_bucket_is_part_of_the_host(stubbed):
     asked_for_region(stubbed, {"x-amz-bucket-region": "eu-west-3"})
     assert url_of("my-bucket").startswith("https://my-bucket.s3.eu-west-3.amazonaws.com/a%20b.jpg?")
@@ -158,6 +171,7 @@ def client_error(code: str, message: str = "words") -> ClientError:
         (client_error("SlowDown"), OSError, "SlowDown: words"),
         (ParamValidationError(report="no"), InputError, "There is no bucket b"),
         (RuntimeError("first line\nsecond"), OSError, "RuntimeError: first line second"),
+        (RuntimeError("words\n\nDebug source:\nGeneric {"), OSError, "RuntimeError: words"),
         (RuntimeError("said <Code>ExpiredToken</Code><Message>too late</Message>"), InputError, "too late"),
     ],
 )

@@ -24,9 +24,10 @@ _KNOWN_TO_SPARK = (
     # A worker's own words; Spark wraps them in the worker's traceback.
     (r"fruits_pipeline\.errors\.\w+: (?P<what>[^\n]+)", "{what}"),
     (
-        r"No space left on device",
-        "The disk is full. Free some space, or name another output with --params=output=DIR, and run the same command "
-        "again: finished batches are kept.",
+        # The second are the words of Hadoop, for a disk of buffers.
+        r"No space left on device|Could not find any valid local directory",
+        "The disk is full. Free some space, or name another output with --params=output=DIR (on a cluster: raise "
+        "volume_gb in conf/cloud/emr.yml for the next one), and run the same command again: finished batches are kept.",
     ),
     (
         r"PATH_NOT_FOUND\S* Path does not exist: (?P<what>\S+)",

@@ -21,7 +21,7 @@ from fruits_pipeline.lock import OutputLock, place_of
 from fruits_pipeline.parameters import GROUPS
 from fruits_pipeline.progress import FeaturizationProgress
 from fruits_pipeline.run_record import RunRecord, git_commit
-from fruits_pipeline.s3 import check_writable
+from fruits_pipeline.s3 import PROTOCOLS, check_region, check_writable
 
 if TYPE_CHECKING:
     from kedro.framework.context import KedroContext
@@ -203,7 +203,7 @@ def check_images(folder: str) -> None:
 
 
 def check_bucket(folder: str) -> None:
-    """Makes sure that conf/cloud knows the bucket.
+    """Makes sure that conf/cloud knows the bucket, and that it lies in the European Union.
 
     Raises:
         InputError: If not.
@@ -213,6 +213,9 @@ def check_bucket(folder: str) -> None:
             "Which bucket? Set FRUITS_BUCKET to its name (export FRUITS_BUCKET=my-bucket), or name other roots with "
             "--params=images=s3://BUCKET/FOLDER,output=s3://BUCKET/FOLDER."
         )
+    protocol, _, rest = folder.partition("://")
+    if protocol in PROTOCOLS:
+        check_region(rest.partition("/")[0])
 
 
 def output_root(catalog: DataCatalog) -> str:
@@ -231,7 +234,7 @@ def check_output(folder: str) -> None:
     protocol, separator, rest = folder.partition("://")
     if separator:
         check_bucket(folder)
-        if protocol in ("s3", "s3a"):
+        if protocol in PROTOCOLS:
             bucket, _, prefix = rest.partition("/")
             check_writable(bucket, prefix)
         return

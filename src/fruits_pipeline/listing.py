@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from fruits_pipeline.s3 import list_objects
+from fruits_pipeline.s3 import PROTOCOLS, list_objects
 
 PAGE = 1000
 """Files per page: what S3 returns for one request."""
@@ -49,7 +49,7 @@ def list_files(root: str) -> Iterator[list[File]]:
         InputError: If S3 refuses: credentials, permissions, no such bucket.
     """
     protocol, separator, rest = root.partition("://")
-    if separator and protocol in ("s3", "s3a", "s3n"):
+    if separator and protocol in PROTOCOLS:
         files = _s3(*_bucket_and_prefix(rest))
     elif not rest or protocol == "file":
         files = _local(Path(rest or root.removeprefix("file:")))

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from fruits_pipeline.errors import LockedError
+from fruits_pipeline.s3 import PROTOCOLS, words_of
 
 NAME: Final = ".run.lock"
 LIVES: Final = timedelta(minutes=2)
@@ -189,25 +190,36 @@ class S3Place:
         if found and found[1] == version:
             obstore.delete(self._store(), self._key)
 
-    def _put(self, content: bytes, mode: Any) -> bool:
+    def _put(self, content: bytes, mode: Any, attempts: int = 2) -> bool:
+        """Whether the object is ours now. Answers get lost, and a refusal may be the answer to the second attempt."""
         import obstore
-        from obstore.exceptions import AlreadyExistsError, PreconditionError
+        from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 
         try:
             obstore.put(self._store(), self._key, content, mode=mode)
         except (AlreadyExistsError, PreconditionError):
-            return False
+            return self._holds(content)
         except FileNotFoundError:
             if mode == "create":
                 raise  # there is no such bucket
             return False
+        except BaseError:  # no answer; obstore does not repeat by itself what may have been done
+            if self._holds(content):
+                return True
+            if attempts == 1:
+                raise
+            return self._put(content, mode, attempts - 1)
         return True
+
+    def _holds(self, content: bytes) -> bool:
+        found = self.read()
+        return found is not None and found[0] == content
 
 
 def place_of(output: str) -> Place | None:
     """Where the lock of an output folder lies; None for storages that cannot hold one (memory://, …)."""
     protocol, separator, rest = output.partition("://")
-    if separator and protocol in ("s3", "s3a", "s3n"):
+    if separator and protocol in PROTOCOLS:
         bucket, _, prefix = rest.partition("/")
         return S3Place(bucket, prefix)
     return None if separator and protocol != "file" else LocalPlace(Path(rest or output))
@@ -292,7 +304,7 @@ class OutputLock:
             try:
                 self.renew()
             except Exception as error:  # a storage that does not answer now may do so in 20 seconds
-                logger.warning("The lock of %s could not be renewed: %s", self._output, error)
+                logger.warning("The lock of %s could not be renewed: %s", self._output, words_of(error))
 
     def _read(self, content: bytes) -> Holder:
         try:

@@ -20,6 +20,19 @@ from fruits_pipeline.errors import InputError
 if TYPE_CHECKING:
     from obstore.store import BackoffConfig, RetryConfig, S3Credential, S3Store
 
+PROTOCOLS: Final = ("s3", "s3a", "s3n")
+"""How the addresses of objects begin: Amazon's way, and Hadoop's."""
+
+EU_REGIONS: Final = {
+    "eu-central-1": "Frankfurt",
+    "eu-north-1": "Stockholm",
+    "eu-south-1": "Milan",
+    "eu-south-2": "Spain",
+    "eu-west-1": "Ireland",
+    "eu-west-3": "Paris",
+}
+"""AWS regions in the European Union. London (eu-west-2) and Zürich (eu-central-2) are not in it."""
+
 _CREDENTIALS_LIVE: Final = timedelta(minutes=10)
 """botocore renews credentials that have less than 10 to 15 minutes left, so what it hands out is good for so long."""
 
@@ -45,6 +58,10 @@ _NOT_ALLOWED: Final = (
     "This AWS identity may not do that. It needs s3:ListBucket on arn:aws:s3:::{bucket}, and on "
     "arn:aws:s3:::{bucket}/* s3:GetObject for images, s3:PutObject and s3:DeleteObject too for results; and no "
     "bucket policy may deny them."
+)
+_OUTSIDE: Final = (
+    "The bucket {bucket} lies in {region}, outside the European Union, where this data has to stay. Copy it into a "
+    "bucket in {regions} (aws s3 sync), and name that one in FRUITS_BUCKET or in --params=images=s3://…,output=s3://…."
 )
 _SET_CLOCK: Final = "The clock of this machine is wrong: S3 refuses requests from another time."
 
@@ -117,6 +134,19 @@ def list_objects(bucket: str, prefix: str) -> Iterator[dict[str, Any]]:
     with _plain_words(bucket, prefix):
         for page in client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
             yield from page.get("Contents", [])
+
+
+def check_region(bucket: str) -> None:
+    """Makes sure that a bucket lies in the European Union, if its server says where it lies (Amazon's does).
+
+    Raises:
+        InputError: If it does not; and as for `read_object`.
+        OSError: As for `read_object`.
+    """
+    with _plain_words(bucket, ""):
+        region = _told_region(bucket)
+    if region and region not in EU_REGIONS:
+        raise InputError(_OUTSIDE.format(bucket=bucket, region=region, regions=", ".join(EU_REGIONS)))
 
 
 def check_writable(bucket: str, prefix: str) -> None:
@@ -200,16 +230,21 @@ def _retries() -> RetryConfig:
 
 
 def _region(bucket: str) -> str:
-    """Where the bucket is: S3 says so to everyone. botocore follows it by itself, obstore must be told."""
+    """Where the bucket is. botocore follows it by itself, obstore must be told."""
+    region: str = _told_region(bucket) or client().meta.region_name
+    return "us-east-1" if region == "aws-global" else region
+
+
+def _told_region(bucket: str) -> str | None:
+    """What S3 says to everyone about the bucket's place; None from servers that do not say it."""
     from botocore.exceptions import ClientError
 
     try:
         answer = client().head_bucket(Bucket=bucket)
     except ClientError as error:  # 403 and 404 are told by the first GET, with more words
         answer = error.response
-    headers = answer["ResponseMetadata"].get("HTTPHeaders", {})
-    region: str = headers.get("x-amz-bucket-region") or client().meta.region_name
-    return "us-east-1" if region == "aws-global" else region
+    region: str | None = answer["ResponseMetadata"].get("HTTPHeaders", {}).get("x-amz-bucket-region")
+    return region
 
 
 def _credentials() -> S3Credential:
@@ -258,10 +293,14 @@ def _code_and_message(error: Exception) -> tuple[str, str]:
         return response["Error"].get("Code", ""), response["Error"].get("Message", "")
     code = re.search("<Code>([^<]+)</Code>", str(error))
     if code is None:
-        words = str(error).partition("\n\nDebug source")[0]  # obstore's, many lines
-        return type(error).__name__, " ".join(words.split())
+        return type(error).__name__, words_of(error)
     message = re.search("<Message>([^<]*)</Message>", str(error))
     return code[1], message[1] if message else ""
+
+
+def words_of(error: Exception) -> str:
+    """What an error says, on one line, without obstore's many lines for its makers."""
+    return " ".join(str(error).partition("\n\nDebug source")[0].split())
 
 
 def _is_about_one_object(code: str, message: str) -> bool:

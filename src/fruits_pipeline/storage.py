@@ -114,7 +114,7 @@ def _read_local(path: str) -> bytes:
 
 def _read_remote(path: str) -> bytes:
     protocol, _, rest = path.partition("://")
-    if protocol in ("s3", "s3a", "s3n"):
+    if protocol in s3.PROTOCOLS:
         bucket, _, key = rest.partition("/")
         return s3.read_object(bucket, key)
     content: bytes = _filesystem(protocol).cat_file(rest)

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from fruits_pipeline.emr import plan
 from fruits_pipeline.emr.prices import HOURS_PER_MONTH, cluster_hourly, money, size_factor
-from fruits_pipeline.emr.settings import EU_REGIONS
 from fruits_pipeline.errors import InputError
 from fruits_pipeline.listing import File
+from fruits_pipeline.s3 import EU_REGIONS
 
 IMAGES = st.integers(0, 50_000_000)
 RATES = st.floats(1, 2000)

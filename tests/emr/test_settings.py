@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fruits_pipeline.emr.settings import EU_REGIONS, EmrSettings, load_settings, read_conf
+from fruits_pipeline.emr.settings import EmrSettings, load_settings, read_conf
 from fruits_pipeline.errors import InputError
+from fruits_pipeline.s3 import EU_REGIONS
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 

@@ -55,6 +55,8 @@ class Fault:
         message: … these words.
         drop_after: Bytes of the answer's body after which the connection is reset.
         bytes_per_second: Of the answer's body.
+        unsent: The connection is reset before the request is passed on.
+        headers: Added to the answer.
         lost: The request is done, but its answer never arrives: the connection is reset.
     """
 
@@ -64,6 +66,8 @@ class Fault:
     message: str = ""
     drop_after: int | None = None
     bytes_per_second: float | None = None
+    unsent: bool = False
+    headers: dict[str, str] = field(default_factory=dict)
     lost: bool = False
 
 
@@ -148,6 +152,8 @@ class S3Proxy:
         fault = self.fault(request)
         with self._counted(request):
             await asyncio.sleep(fault.delay)
+            if fault.unsent:
+                client.reset()
             if fault.status:
                 if "expect" not in request.headers:  # otherwise the body is not sent before we ask for it
                     await client.discard_body(request.headers)
@@ -176,7 +182,7 @@ async def _answer(request: Request, fault: Fault, client: "_Peer", server: "_Pee
         status = int(head.split(b" ", 2)[1])
         if fault.lost and status != 100:
             client.reset()
-        await client.send(head)
+        await client.send(_with(fault.headers, head))
     if request.method != "HEAD" and status not in (204, 304):
         await server.pass_body(client, _headers(head), fault)
 
@@ -189,6 +195,11 @@ def _parse(head: bytes) -> Request:
 def _headers(head: bytes) -> dict[str, str]:
     lines = head.decode("latin-1").split("\r\n")[1:-2]
     return {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+def _with(more: dict[str, str], head: bytes) -> bytes:
+    lines = "".join(f"{name}: {value}\r\n" for name, value in more.items())
+    return head.removesuffix(b"\r\n") + lines.encode() + b"\r\n"
 
 
 def _error(fault: Fault, method: str) -> bytes:

@@ -161,3 +161,14 @@ def test_one_clear_message(cloud, images, s3_server, bucket, tmp_path, identity,
     error = done.stderr[done.stderr.index("Error: ") :]
     assert len(error.splitlines()) <= 2, error
     assert [word for word in words if word not in error] == []
+
+
+def test_data_stay_in_the_european_union(cloud, proxy, s3_server, bucket, tmp_path):
+    s3_server.fill(bucket, {f"{tmp_path.name}/01_raw/Kiwi/1.jpg": b"1"})
+    proxy.fault = lambda request: Fault(headers={"x-amz-bucket-region": "us-east-1"})
+    done = cloud()
+    assert done.returncode == 1, done.stderr
+    error = done.stderr[done.stderr.index("Error: ") :]
+    assert f"The bucket {bucket} lies in us-east-1, outside the European Union" in error
+    assert len(error.splitlines()) <= 2, error
+    assert [request for request in proxy.requests if request.method != "HEAD"] == []  # nothing was read or written

@@ -15,10 +15,11 @@ from typing import Any, Final
 from fruits_pipeline.emr.artifacts import ENCODERS, FOLDER, Artifacts
 from fruits_pipeline.emr.aws import error_code, explain
 from fruits_pipeline.emr.prices import PriceTable
-from fruits_pipeline.emr.settings import EU_REGIONS, EmrSettings
+from fruits_pipeline.emr.settings import EmrSettings
 from fruits_pipeline.emr.upload import Present, digests, is_present, list_folders, list_present
 from fruits_pipeline.errors import FruitsError
 from fruits_pipeline.parameters import EncoderParameters
+from fruits_pipeline.s3 import EU_REGIONS
 
 UPLOAD_CURE: Final = "kedro emr upload"
 DEPLOY_CURE: Final = "kedro emr deploy (its storage stack sets it)"

@@ -18,10 +18,11 @@ from fruits_pipeline.emr import aws, checks, leftovers, plan, prices, speed, sta
 from fruits_pipeline.emr import upload as uploads
 from fruits_pipeline.emr.aws import say, show_call
 from fruits_pipeline.emr.remains import Remains, Thing
-from fruits_pipeline.emr.settings import EU_REGIONS, EmrSettings, load_settings, read_conf
+from fruits_pipeline.emr.settings import EmrSettings, load_settings, read_conf
 from fruits_pipeline.errors import InputError
 from fruits_pipeline.listing import list_files
 from fruits_pipeline.parameters import EncoderParameters
+from fruits_pipeline.s3 import EU_REGIONS
 
 BUDGET_REGIONS: Final = ("eu-central-1", "eu-west-1", "eu-west-3")
 """Where CloudFormation knows AWS::Budgets::Budget; the budget itself belongs to the account, not to a region."""

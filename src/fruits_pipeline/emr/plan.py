@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from fruits_pipeline.emr.prices import PriceTable, cluster_hourly, money
-from fruits_pipeline.emr.settings import EU_REGIONS, EmrSettings
+from fruits_pipeline.emr.settings import EmrSettings
 from fruits_pipeline.errors import InputError
 from fruits_pipeline.listing import File
+from fruits_pipeline.s3 import EU_REGIONS
 
 MILLION = 1_000_000
 

@@ -11,16 +11,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from fruits_pipeline.errors import InputError
-
-EU_REGIONS: Final = {
-    "eu-central-1": "Frankfurt",
-    "eu-north-1": "Stockholm",
-    "eu-south-1": "Milan",
-    "eu-south-2": "Spain",
-    "eu-west-1": "Ireland",
-    "eu-west-3": "Paris",
-}
-"""AWS regions in the European Union. London (eu-west-2) and Zürich (eu-central-2) are not in it."""
+from fruits_pipeline.s3 import EU_REGIONS
 
 BUCKET_VARIABLE: Final = "FRUITS_BUCKET"
 PREFIX_VARIABLE: Final = "FRUITS_PREFIX"
