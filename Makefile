@@ -58,8 +58,8 @@ notebook: setup ## Open JupyterLab with the project's catalog
 sample: setup ## Render the bundled sample anew (the same bytes each time)
 	$(BIN)/python -m fruits_pipeline.rendering data/01_raw/sample
 
-# The times in the wheel are the commit's: the same files make the same bytes.
-package: export SOURCE_DATE_EPOCH = $(shell git log -1 --format=%ct)
+# The times in the wheel are those of the code's last commit: the same code makes the same bytes.
+package: export SOURCE_DATE_EPOCH = $(shell git log -1 --format=%ct -- src pyproject.toml)
 package: setup ## Write what a cluster needs into dist/: wheel, configuration, project with its notebooks
 	rm -rf build dist/fruits_pipeline-*.whl
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -169,6 +170,28 @@ def test_from_nothing_to_a_cluster_and_back(run, project, images):
     assert gone.exit_code == 0, gone.output
     assert stacks() == []
     assert leftovers.stored(client("s3"), BUCKET) is None
+
+
+@pytest.mark.usefixtures("cloud")
+@pytest.mark.parametrize("uploaded", [False, True])
+def test_code_that_is_newer_than_the_nodes_is_not_thought_to_run(run, project, uploaded):
+    run("deploy", "--yes")
+    wheel = next((project / "dist").glob("*.whl"))
+    wheel.write_bytes(b"changed")
+    if uploaded:
+        time.sleep(1.1)  # S3 tells times in seconds
+        run("upload")
+    refused = run("submit")
+    assert refused.exit_code == 1
+    assert f"before {wheel.name} changed" in refused.output
+    cluster = outputs()["ClusterId"]
+    assert client("emr").list_steps(ClusterId=cluster)["Steps"] == []
+    before = client("s3").get_object(Bucket=BUCKET, Key=f"fruits/artifacts/{wheel.name}")["Body"].read()
+    accepted = run("submit", "--old-code")
+    assert accepted.exit_code == 0, accepted.output
+    assert len(client("emr").list_steps(ClusterId=cluster)["Steps"]) == 1
+    after = client("s3").get_object(Bucket=BUCKET, Key=f"fruits/artifacts/{wheel.name}")["Body"].read()
+    assert after == before  # a node that joins gets the code of its neighbours
 
 
 @pytest.mark.usefixtures("cloud")

@@ -23,7 +23,9 @@ CLUSTER = Cluster("j-1", "fruits", "RUNNING", "", f"s3n://{BUCKET}/fruits/logs/e
 
 def test_the_step_runs_the_packaged_project_in_cluster_mode(settings, project):
     spark = {"spark.executor.cores": 4, "spark.python.worker.reuse": True, "spark.driver.host": "127.0.0.1"}
-    request = steps.step_request("j-1", settings, find_artifacts(settings, project), spark, "pca.variance=0.9", "pca")
+    request = steps.step_request(
+        "j-1", settings, find_artifacts(settings, project), spark, "pca.variance=0.9", "pca", "prod"
+    )
     step = request["Steps"][0]
     assert request["JobFlowId"] == "j-1"
     assert step["ActionOnFailure"] == "CONTINUE"
@@ -33,7 +35,7 @@ def test_the_step_runs_the_packaged_project_in_cluster_mode(settings, project):
             *("spark-submit", "--deploy-mode", "cluster", "--name", "fruits_pipeline"),
             *("--conf", "spark.executor.cores=4", "--conf", "spark.python.worker.reuse=true"),
             f"s3://{BUCKET}/fruits/artifacts/submit.py",
-            *("--env=cloud", f"--conf-source=s3://{BUCKET}/fruits/artifacts/conf-fruits_pipeline.tar.gz"),
+            *("--env=prod", f"--conf-source=s3://{BUCKET}/fruits/artifacts/conf-fruits_pipeline.tar.gz"),
             f"--params=images=s3://{BUCKET}/fruits/01_raw,output=s3://{BUCKET}/fruits,pca.variance=0.9",
             "--pipelines=pca",
         ],

@@ -33,7 +33,7 @@ from .cluster import (
     unpack_project,
     upload,
 )
-from .packaging import copy_project, make_package
+from .packed_project import copy_project, make_package
 from .s3_proxy import Fault, Request, S3Proxy
 from .s3_server import S3Server
 from .s3a import S3AError, write_spark_conf

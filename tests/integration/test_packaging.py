@@ -17,7 +17,7 @@ import pytest
 from fruits_pipeline.emr.artifacts import find_artifacts
 from fruits_pipeline.emr.settings import load_settings, read_conf
 
-from .packaging import PROJECT, copy_project, load_script, make_package
+from .packed_project import PROJECT, copy_project, load_script, make_package
 
 pytestmark = pytest.mark.slow
 

@@ -57,6 +57,11 @@ class Artifacts:
     wheelhouse: tuple[Path, ...]
     encoders: tuple[Path, ...]
 
+    @property
+    def of_nodes(self) -> tuple[Path, ...]:
+        """What nodes are made from, once, when they start."""
+        return self.bootstrap, self.requirements, self.wheel
+
     def items(self, settings: EmrSettings) -> list[Item]:
         """All of them with their keys in the bucket."""
         single = (self.bootstrap, self.requirements, self.wheel, self.conf, self.entry)

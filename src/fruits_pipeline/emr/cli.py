@@ -195,15 +195,22 @@ def upload_command(setup: Setup, images: Path | None, with_artifacts: bool) -> N
 @click.option("--params", default="", help="As for kedro run --params.")
 @click.option("--pipelines", help="As for kedro run --pipelines.")
 @click.option("--cluster-id", help="Another cluster than that of the stack.")
+@click.option("--old-code", is_flag=True, help="Run with the code of the nodes, though it is older than that here.")
 @click.option("--watch", "then_watch", is_flag=True, help="Watch the step afterwards.")
 @click.option("--lines", type=click.IntRange(min=1), default=40, show_default=True, help="Of the log at the end.")
 def submit_command(
-    setup: Setup, params: str, pipelines: str | None, cluster_id: str | None, then_watch: bool, lines: int
+    setup: Setup,
+    params: str,
+    pipelines: str | None,
+    cluster_id: str | None,
+    old_code: bool,
+    then_watch: bool,
+    lines: int,
 ) -> None:
     """Run the pipeline on the cluster, as a step."""
     from fruits_pipeline.emr.commands import submit, watch
 
-    step = submit(setup, params, pipelines, cluster_id)
+    step = submit(setup, params, pipelines, cluster_id, old_code)
     if then_watch and step is not None:
         raise click.exceptions.Exit(watch(setup, step, cluster_id, lines))
 

@@ -415,8 +415,9 @@ class _Group:
     items: Callable[[], Iterable[files.Item]]
 
 
-def _artifact_group(settings: EmrSettings, found: files.Artifacts) -> _Group:
-    return _Group("artifacts", (files.FOLDER, files.ENCODERS), lambda: found.items(settings))
+def _artifact_group(settings: EmrSettings, found: files.Artifacts, but: Sequence[Path] = ()) -> _Group:
+    items = [item for item in found.items(settings) if item.path not in but]
+    return _Group("artifacts", (files.FOLDER, files.ENCODERS), lambda: items)
 
 
 def upload(setup: Setup, images: Path | None, with_artifacts: bool) -> None:
@@ -471,24 +472,45 @@ def _send(setup: Setup, group: _Group) -> None:
 # ---- submit, watch ---------------------------------------------------------------------------------------------------
 
 
-def submit(setup: Setup, params: str, pipelines: str | None, cluster_id: str | None) -> str | None:
+def submit(
+    setup: Setup, params: str, pipelines: str | None, cluster_id: str | None, old_code: bool = False
+) -> str | None:
     """Adds a step and returns its id; None in a dry run."""
     settings = setup.settings
     found = files.find_artifacts(settings, setup.project)
     spark = read_conf(setup.conf_source, setup.env, "spark")
     if setup.dry_run:
         target = cluster_id or f"<ClusterId of {settings.stack('cluster')}>"
-        show_call("emr", "add_job_flow_steps", steps.step_request(target, settings, found, spark, params, pipelines))
+        request = steps.step_request(target, settings, found, spark, params, pipelines, setup.env)
+        show_call("emr", "add_job_flow_steps", request)
         return None
     emr = setup.client("emr")
     cluster = _living_cluster(setup, emr, cluster_id)
-    _send(setup, _artifact_group(settings, found))
-    request = steps.step_request(cluster.id, settings, found, spark, params, pipelines)
+    if not old_code:
+        _check_code(setup, cluster, found)
+    _send(setup, _artifact_group(settings, found, but=found.of_nodes))
+    request = steps.step_request(cluster.id, settings, found, spark, params, pipelines, setup.env)
     setup.remains.add(_cluster_thing(setup, emr, cluster))
     step_id: str = emr.add_job_flow_steps(**request)["StepIds"][0]
     say(f"Step {step_id} on cluster {cluster.id} ({cluster.state}).")
     say(f"Watch it: {setup.command('watch', step_id)}")
     return step_id
+
+
+def _check_code(setup: Setup, cluster: steps.Cluster, found: files.Artifacts) -> None:
+    """Refuses to run other code than the person who submits it sees: nodes are made from the bucket once."""
+    if cluster.made is None:
+        return
+    settings = setup.settings
+    items = [item for item in found.items(settings) if item.path in found.of_nodes]
+    folder = settings.key(files.FOLDER, "")
+    changed = uploads.changed_since(setup.client("s3"), settings.the_bucket, items, cluster.made, folder)
+    if changed:
+        raise InputError(
+            f"The nodes of cluster {cluster.id} were made on {cluster.made:%Y-%m-%d at %H:%M} UTC, before "
+            f"{', '.join(changed)} changed. For the new code, make new ones: {setup.command('terminate')}, then "
+            f"{setup.command('deploy')}. To run with the code that they have: {setup.command('submit', '--old-code')}"
+        )
 
 
 def _living_cluster(setup: Setup, emr: Any, cluster_id: str | None) -> steps.Cluster:

@@ -7,6 +7,7 @@ import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 from fruits_pipeline.emr.artifacts import FOLDER, RAW, Artifacts
@@ -27,13 +28,14 @@ LOCAL_ONLY: Final = ("spark.master", "spark.driver.bindAddress", "spark.driver.h
 
 @dataclass(frozen=True)
 class Cluster:
-    """A cluster as EMR describes it: id, name, state with EMR's reason, and the URI of its logs."""
+    """A cluster as EMR describes it: id, name, state with EMR's reason, the URI of its logs, and when it was made."""
 
     id: str
     name: str
     state: str
     reason: str
     log_uri: str
+    made: datetime | None = None
 
     @property
     def is_alive(self) -> bool:
@@ -70,7 +72,8 @@ def describe_cluster(client: Any, cluster_id: str) -> Cluster:
         raise
     status = found.get("Status", {})
     reason = status.get("StateChangeReason", {}).get("Message", "")
-    return Cluster(found["Id"], found.get("Name", ""), status.get("State", "?"), reason, found.get("LogUri", ""))
+    made = status.get("Timeline", {}).get("CreationDateTime")
+    return Cluster(found["Id"], found.get("Name", ""), status.get("State", "?"), reason, found.get("LogUri", ""), made)
 
 
 def describe_step(client: Any, cluster_id: str, step_id: str) -> Step:
@@ -105,6 +108,7 @@ def step_request(
     spark: Mapping[str, Any],
     params: str,
     pipelines: str | None,
+    env: str = "cloud",
 ) -> dict[str, Any]:
     """Arguments of `add_job_flow_steps`: one spark-submit in cluster mode.
 
@@ -112,9 +116,10 @@ def step_request(
         cluster_id: Where to.
         settings: Bucket and prefix.
         artifacts: For the names of entry script and configuration.
-        spark: Of conf/cloud/spark.yml.
+        spark: Of conf/<env>/spark.yml.
         params: As for `kedro run --params`.
         pipelines: As for `kedro run --pipelines`.
+        env: As for `kedro run --env`.
 
     Returns:
         The request.
@@ -124,7 +129,7 @@ def step_request(
     """
     conf = [part for key, value in spark_settings(spark).items() for part in ("--conf", f"{key}={value}")]
     conf_source = settings.uri(FOLDER, artifacts.conf.name)  # Kedro reads it there: no file need be sent along
-    run = ["--env=cloud", f"--conf-source={conf_source}", f"--params={with_roots(params, settings)}"]
+    run = [f"--env={env}", f"--conf-source={conf_source}", f"--params={with_roots(params, settings)}"]
     arguments = [
         *("spark-submit", "--deploy-mode", "cluster", "--name", "fruits_pipeline"),
         *conf,

@@ -25,10 +25,11 @@ _SHA256: Final = "sha256"
 
 @dataclass(frozen=True)
 class Present:
-    """An object as a listing shows it: bytes, and the ETag without quotes."""
+    """An object as a listing shows it: bytes, the ETag without quotes, and when it was written."""
 
     size: int
     etag: str
+    written: datetime
 
 
 @dataclass
@@ -73,7 +74,7 @@ def list_present(client: Any, bucket: str, prefix: str) -> dict[str, Present]:
     """What is below a prefix, by key."""
     pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
     return {
-        item["Key"]: Present(item["Size"], item["ETag"].strip('"'))
+        item["Key"]: Present(item["Size"], item["ETag"].strip('"'), item["LastModified"])
         for page in pages
         for item in page.get("Contents", [])
     }
@@ -163,6 +164,27 @@ def is_present(client: Any, bucket: str, item: Item, sha256: str, md5: str, pres
         return True
     stored = client.head_object(Bucket=bucket, Key=item.key).get("Metadata", {})
     return bool(stored.get(_SHA256) == sha256)
+
+
+def changed_since(client: Any, bucket: str, items: Iterable[Item], then: datetime, folder: str) -> list[str]:
+    """Names of the files that are others than those in the bucket at some time.
+
+    Args:
+        client: Of S3.
+        bucket: Where they are.
+        items: Files and keys.
+        then: The time.
+        folder: Prefix of all keys.
+
+    Returns:
+        Of files that are other ones here than there, or that were written there later.
+    """
+    present = list_present(client, bucket, folder)
+    return [
+        item.path.name
+        for item in items
+        if not is_present(client, bucket, item, *digests(item.path), present) or present[item.key].written > then
+    ]
 
 
 def digests(path: Path) -> tuple[str, str]:
