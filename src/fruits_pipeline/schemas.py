@@ -3,6 +3,9 @@
 `conf/base/catalog.yml` names a contract under `validator:`; Kedro applies it whenever the table is saved. Columns are
 checked at once. Rows are checked inside the very job that writes them, so that a contract costs no second pass over
 the data and a broken row stops the write.
+
+Kedro's validation runs it, but not Pandera: its checks of Spark tables are jobs of their own over rows that are not
+computed yet, so every image would go through the network once more, and what they find does not stop the write.
 """
 
 from __future__ import annotations
