@@ -62,7 +62,10 @@ sample: setup ## Render the bundled sample anew (the same bytes each time)
 package: export SOURCE_DATE_EPOCH = $(shell git log -1 --format=%ct -- src pyproject.toml)
 package: setup ## Write what a cluster needs into dist/: wheel, configuration, project with its notebooks
 	rm -rf build dist/fruits_pipeline-*.whl
-	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
+	@trap 'rm -f src/fruits_pipeline/commit.txt' EXIT; \
+	  changed=$$(git status --porcelain -- src pyproject.toml); \
+	  echo "$$(git log -1 --format=%H -- src pyproject.toml)$${changed:+-dirty}" > src/fruits_pipeline/commit.txt; \
+	  $(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
 	$(BIN)/python bootstrap/archive.py dist/conf-fruits_pipeline.tar.gz conf
 	$(BIN)/python bootstrap/archive.py dist/project.tar.gz conf notebooks pyproject.toml .telemetry
 	@ls dist

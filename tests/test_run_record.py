@@ -119,6 +119,11 @@ def test_uncommitted_changes_are_told(checkout):
     assert git_commit(checkout) == f"{commit}-dirty"
 
 
+def test_a_packed_wheel_brings_its_commit(checkout, tmp_path):
+    (tmp_path / "commit.txt").write_text("abc-dirty\n")
+    assert git_commit(checkout, packaged=tmp_path / "commit.txt") == "abc-dirty"
+
+
 def test_no_checkout_no_commit(tmp_path, monkeypatch):
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     assert git_commit(tmp_path) is None

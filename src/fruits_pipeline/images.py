@@ -7,7 +7,7 @@ The preprocessing is that of the original notebook: Pillow, RGB, bicubic resize 
 import io
 import warnings
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import PIL
@@ -56,6 +56,18 @@ _TURNS: Final = {
 
 _SIXTEEN_BIT: Final = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 _EIGHT_BIT: Final = ("1", "L", "P", "RGB", "RGBX", "RGBA", "RGBa", "LA", "La", "PA", "CMYK", "YCbCr", "LAB", "HSV")
+
+
+def scaled(pixels: Any) -> Any:
+    """What MobileNetV2 was trained on (`preprocess_input` of keras.applications.mobilenet_v2).
+
+    Args:
+        pixels: float32 array or tensor, 0 … 255.
+
+    Returns:
+        The same, −1 … 1.
+    """
+    return pixels / 127.5 - 1.0
 
 
 def judged_by(max_pixels: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import subprocess
@@ -27,6 +28,9 @@ PACKAGES = (
     "s3fs",
 )
 
+PACKAGED_COMMIT = Path(__file__).with_name("commit.txt")
+"""In packed wheels only: a cluster has no checkout to ask."""
+
 
 @dataclass
 class RunRecord:
@@ -36,7 +40,8 @@ class RunRecord:
         run_id: Kedro's id of the session; names the batch of `featurized_images`.
         env: Configuration environment (`base`, `cloud`).
         pipelines: Names of the pipelines asked for.
-        git_commit: Of the project's code, with `-dirty` for uncommitted changes; None outside a git checkout.
+        git_commit: Of the project's code, with `-dirty` for uncommitted changes; None where neither git nor the wheel
+            knows it.
         started_at: When the process started.
         seconds: Wall seconds by node, from the load of its first input to the save of its last output.
         n_pending: How many images the featurization has to do.
@@ -104,8 +109,10 @@ def process_start() -> datetime:
         return datetime.now(UTC)
 
 
-def git_commit(folder: Path) -> str | None:
-    """Commit of the checkout that holds `folder`, or None."""
+def git_commit(folder: Path, packaged: Path = PACKAGED_COMMIT) -> str | None:
+    """Commit of the code: the one that `make package` wrote into the wheel, else that of the checkout at `folder`."""
+    with contextlib.suppress(FileNotFoundError):
+        return packaged.read_text().strip()
     try:
         commit = _git(folder, "rev-parse", "HEAD")
         return f"{commit}-dirty" if _git(folder, "status", "--porcelain", "--untracked-files=no") else commit

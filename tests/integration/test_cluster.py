@@ -33,6 +33,7 @@ from .cluster import (
     unpack_project,
     upload,
 )
+from .outputs import report
 from .packed_project import copy_project, make_package
 from .s3_proxy import Fault, Request, S3Proxy
 from .s3_server import S3Server
@@ -205,10 +206,17 @@ def test_nodes_have_neither_pips_pyspark_nor_tensorflow(cluster):
     assert own_file.startswith(str(cluster.node.python.parents[1]))
 
 
-def test_kedro_run_on_the_primary_node(cluster, cloud, laptop):
+def commit_of(checkout: Path) -> str:
+    command = ["git", "rev-parse", "HEAD"]
+    return subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_kedro_run_on_the_primary_node(cluster, cloud, laptop, checkout):
     """… with nothing but the name of the bucket, which the shells of that node know."""
     cluster.kedro_run(FRUITS_BUCKET=BUCKET).succeed()
-    assert_same(laptop, replace(cloud, prefix="fruits").results())
+    results = replace(cloud, prefix="fruits").results()
+    assert_same(laptop, results)
+    assert report(results.output)["git_commit"] == commit_of(checkout)  # where no git can be asked
 
 
 def test_a_step_from_outside(cluster, cloud, laptop, checkout):

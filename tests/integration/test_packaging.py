@@ -70,9 +70,28 @@ def test_the_wheel_holds_the_package_and_nothing_else(dist):
         for path in (PROJECT / "src" / "fruits_pipeline").rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
-    assert package == source
+    assert package == {*source, "fruits_pipeline/commit.txt"}
     assert {"fruits_pipeline/log4j2.properties", "fruits_pipeline/__main__.py"} < package
     assert any(name.endswith(".weights.h5") for name in package), "the bundled encoder"
+
+
+def test_the_wheel_knows_its_commit(project, dist):
+    """A cluster has no checkout, and a row must lead to the code that made it."""
+    commit = git(project, "rev-parse", "HEAD")
+    assert content(dist / WHEEL)["fruits_pipeline/commit.txt"].decode().split() == [commit]
+    assert git(project, "status", "--porcelain", "--ignored", "src") == ""
+
+
+def test_code_that_nobody_committed_is_said_to_be_so(project, tmp_path):
+    other = tmp_path / "changed"
+    subprocess.run(["cp", "-R", project, other], check=True)
+    (other / "src" / "fruits_pipeline" / "new.py").touch()
+    commit = content(make_package(other) / WHEEL)["fruits_pipeline/commit.txt"].decode().strip()
+    assert commit == f"{git(project, 'rev-parse', 'HEAD')}-dirty"
+
+
+def git(folder: Path, *arguments: str) -> str:
+    return subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def test_workers_need_neither_spark_nor_tensorflow(dist):

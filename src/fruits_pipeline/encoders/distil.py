@@ -24,7 +24,7 @@ import numpy as np
 from PIL import Image
 
 from fruits_pipeline.encoders.evaluate import read_photographs
-from fruits_pipeline.images import SIZE
+from fruits_pipeline.images import SIZE, scaled
 
 logger = logging.getLogger(__name__)
 
@@ -114,7 +114,7 @@ def make_batch(pictures: Pictures, stage: Stage, seed: int, step: int) -> Array:
     """
     rng = np.random.default_rng((seed, step))
     batch = np.stack([_one_picture(pictures, stage, rng) for _ in range(stage.batch)])
-    return batch / np.float32(127.5) - np.float32(1)
+    return scaled(batch.astype(np.float32))
 
 
 def _one_picture(pictures: Pictures, stage: Stage, rng: Rng) -> Array:
@@ -554,7 +554,7 @@ def prepare(pictures: Pictures, asked: argparse.Namespace) -> Distillation:
     some = np.linspace(0, count - 1, min(512, count)).astype(int)
     parts = [pictures.photographs[part] for part in np.array_split(some, math.ceil(len(some) / 32))]
     distillation = Distillation(asked.teacher, asked.seed)
-    distillation.measure(batches, [part / np.float32(127.5) - np.float32(1) for part in parts])
+    distillation.measure(batches, [scaled(part.astype(np.float32)) for part in parts])
     if asked.checkpoint.is_file():
         distillation.restore(asked.checkpoint)
     else:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from fruits_pipeline.images import decode
+from fruits_pipeline.images import decode, scaled
 
 FRAMES_PER_TURN = 329
 """Fruits-360 films a fruit on a turntable: `<frame>_100.jpg` shows it after frame/329 of a turn."""
@@ -94,7 +94,7 @@ def compute_features(network: Any, pixels: np.ndarray, batch_size: int = 32) -> 
         (n, d) float32.
     """
     starts = range(0, len(pixels), batch_size)
-    batches = [pixels[start : start + batch_size] / np.float32(127.5) - np.float32(1) for start in starts]
+    batches = [scaled(pixels[start : start + batch_size].astype(np.float32)) for start in starts]
     return np.concatenate([np.asarray(network(batch, training=False)) for batch in batches])
 
 

@@ -12,6 +12,7 @@ from fruits_pipeline.encoders.card import Encoder, EncoderCard, EncoderWeights
 from fruits_pipeline.encoders.keras_network import INPUT_SHAPE, build_network
 from fruits_pipeline.encoders.runtime import open_network
 from fruits_pipeline.errors import EncoderError
+from fruits_pipeline.images import scaled
 from fruits_pipeline.parameters import EncoderParameters
 
 logger = logging.getLogger(__name__)
@@ -57,7 +58,7 @@ def _to_onnx(model: Any) -> bytes:
         logging.getLogger(name).setLevel(logging.ERROR)
 
     def encode(pixels: Any) -> Any:
-        return tf.identity(model(tf.cast(pixels, tf.float32) / 127.5 - 1.0, training=False), name="features")
+        return tf.identity(model(scaled(tf.cast(pixels, tf.float32)), training=False), name="features")
 
     signature = [tf.TensorSpec((None, *INPUT_SHAPE), tf.uint8, name="pixels")]
     function = tf.function(encode, input_signature=signature)
@@ -78,7 +79,7 @@ def _difference(model: Any, encoder: Encoder) -> float:
             whose features are tiny).
     """
     pixels = _test_images()
-    expected = np.asarray(model(pixels.astype(np.float32) / 127.5 - 1.0, training=False), np.float64)
+    expected = np.asarray(model(scaled(pixels.astype(np.float32)), training=False), np.float64)
     found = open_network(encoder, threads=1)(pixels).astype(np.float64)
     difference = float(np.abs(found - expected).max())
     norms = np.linalg.norm(found, axis=1) * np.linalg.norm(expected, axis=1)

@@ -12,6 +12,7 @@ from safetensors.numpy import load
 
 from fruits_pipeline.encoders.card import Encoder, EncoderCard
 from fruits_pipeline.errors import EncoderError
+from fruits_pipeline.images import scaled
 
 Network = Callable[[np.ndarray], np.ndarray]
 """(n, 224, 224, 3) uint8 pixels to (n, 1280) float32 features."""
@@ -133,7 +134,7 @@ def _open_keras(encoder: Encoder, threads: int) -> Network:
     model = rebuild_network(encoder.card.alpha, [arrays[name] for name in sorted(arrays)])
 
     def run(pixels: np.ndarray) -> np.ndarray:
-        return np.asarray(model(pixels.astype(np.float32) / 127.5 - 1.0, training=False))
+        return np.asarray(model(scaled(pixels.astype(np.float32)), training=False))
 
     return run
 

@@ -54,7 +54,7 @@ def compute_moments(
     if moments is None:
         raise InputError(
             "No image has features, so there is nothing to scale: every image is in quarantine. The reasons are in "
-            "the columns reason and detail of 03_primary/image_status."
+            "the columns reason and detail of 04_feature/image_status."
         )
     yield {"count": np.array([moments.count]), "mean": moments.mean, "comoment": moments.comoment, "digest": digest}
 
