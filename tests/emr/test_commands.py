@@ -11,11 +11,14 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import botocore.client
+import click
 import pytest
 from botocore.exceptions import ClientError, NoCredentialsError
 
-from fruits_pipeline.emr import commands, leftovers, stack, steps, tunnels
+from fruits_pipeline.emr import artifacts, checks, leftovers, stack, steps, tunnels
+from fruits_pipeline.emr import plan as plans
 from fruits_pipeline.emr import upload as uploads
+from fruits_pipeline.emr.commands import check, deploy, plan, terminate
 
 from .conftest import BUCKET, CLUSTER, PROJECT, client
 from .conftest import bucket as make_bucket
@@ -70,8 +73,8 @@ def test_plan_with_a_given_speed_needs_no_encoder_and_no_bucket(run, project, im
 
 
 def test_plan_chooses_the_nodes_for_a_time(run, project, monkeypatch):
-    million = commands.plan.Workload(1_000_000, 10**10)
-    monkeypatch.setattr(commands, "_count", lambda images, extensions: (million, []))
+    million = plans.Workload(1_000_000, 10**10)
+    monkeypatch.setattr(plan, "_count", lambda images, extensions: (million, []))
     result = run("plan", str(SAMPLE), "--images-per-second=100", "--within=40", bucket=None)
     assert result.exit_code == 0, result.output
     assert "1 core + 3 task nodes" in result.output  # 1e6 / (25 · 60) = 667 images/s, 180 a node: 4 nodes
@@ -113,7 +116,7 @@ def test_plan_of_a_bucket_lists_it(run, project, monkeypatch):
         asked.append(root)
         return iter([])
 
-    monkeypatch.setattr(commands, "list_files", listed)
+    monkeypatch.setattr(plan, "list_files", listed)
     result = run("plan", f"s3://{BUCKET}/fruits/01_raw", "--images-per-second=100")
     assert (result.exit_code, asked) == (0, [f"s3://{BUCKET}/fruits/01_raw"])
 
@@ -267,13 +270,13 @@ def test_a_serverless_application_is_stopped_before_its_stack_is_deleted(stubbed
     stop = ("stop_application", {}, {"applicationId": "a1"})
     serverless = stubbed("emr-serverless", stop, application("STOPPING"), application("STOPPED"))
     setup = SimpleNamespace(client=lambda service: serverless)
-    commands._stop_application(setup, "a1")
+    terminate._stop_application(setup, "a1")
 
 
 @pytest.mark.parametrize("code", ["ResourceNotFoundException", "ValidationException"])
 def test_an_application_that_is_gone_or_stopped_needs_no_stopping(stubbed, code):
     gone = ("stop_application", {"Error": {"Code": code, "Message": "x"}})
-    commands._stop_application(SimpleNamespace(client=lambda service: stubbed("emr-serverless", gone)), "a1")
+    terminate._stop_application(SimpleNamespace(client=lambda service: stubbed("emr-serverless", gone)), "a1")
 
 
 @pytest.mark.usefixtures("cloud")
@@ -431,8 +434,8 @@ def test_check_without_a_bucket_says_how_to_name_one(run, project):
 
 @pytest.mark.usefixtures("cloud")
 def test_check_passes_when_nothing_is_wrong(run, project, monkeypatch):
-    fine = [[("a", lambda: commands.checks.ok("a", "fine")), ("b", lambda: commands.checks.unknown("b", "?"))]]
-    monkeypatch.setattr(commands, "_check_groups", lambda setup: fine)
+    fine = [[("a", lambda: checks.ok("a", "fine")), ("b", lambda: checks.unknown("b", "?"))]]
+    monkeypatch.setattr(check, "_check_groups", lambda setup: fine)
     result = run("check")
     assert (result.exit_code, result.output.splitlines()[0]) == (0, "✓ a: fine")
 
@@ -519,7 +522,7 @@ def test_unforeseen_errors_keep_their_traceback(run, project, monkeypatch):
     def fail(setup, yes, storage_only):
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr(commands, "deploy", fail)
+    monkeypatch.setattr(deploy, "deploy", fail)
     assert isinstance(run("deploy", "--yes").exception, ZeroDivisionError)
 
 
@@ -641,8 +644,8 @@ def test_ctrl_c_while_uploading_says_how_far_it_came(run, project, images, monke
 @pytest.mark.usefixtures("cloud")
 def test_ctrl_c_at_a_question_starts_nothing(run, project, monkeypatch, command):
     make_bucket()
-    monkeypatch.setattr(commands.click, "confirm", interrupt)
-    monkeypatch.setattr(commands.click, "prompt", interrupt)
+    monkeypatch.setattr(click, "confirm", interrupt)
+    monkeypatch.setattr(click, "prompt", interrupt)
     result = run(*command)
     assert result.exit_code == 130
     assert "Nothing of this command is left" in result.output
@@ -650,7 +653,7 @@ def test_ctrl_c_at_a_question_starts_nothing(run, project, monkeypatch, command)
 
 
 def test_ctrl_c_before_anything(run, project, monkeypatch):
-    monkeypatch.setattr(commands, "plan_run", interrupt)
+    monkeypatch.setattr(plan, "plan_run", interrupt)
     result = run("plan", str(SAMPLE))
     assert result.exit_code == 130
     assert "Interrupted." in result.output
@@ -685,7 +688,7 @@ def test_the_templates_take_what_is_given_to_them(run, monkeypatch, settings, pa
     given = {
         "storage": {"BucketName", "Prefix"},
         "budget": {"BudgetAmount", "BudgetEmail"},
-        "cluster": {*commands._cluster_values(settings, fake_artifacts(), "x"), "ReleaseLabel", "BucketName", "Prefix"},
+        "cluster": {*deploy._cluster_values(settings, fake_artifacts(), "x"), "ReleaseLabel", "BucketName", "Prefix"},
     }[part]
     assert given <= set(declared)
     from_storage = {"DataAccessPolicyArn"} if part == "cluster" else set()
@@ -695,7 +698,7 @@ def test_the_templates_take_what_is_given_to_them(run, monkeypatch, settings, pa
 def test_the_committed_settings_are_what_the_template_allows(settings):
     declared = stack.template_parameters(stack.read_template(PROJECT / "bootstrap" / "cluster.yaml"))
     values = {
-        **commands._cluster_values(settings, fake_artifacts(), "fruits"),
+        **deploy._cluster_values(settings, fake_artifacts(), "fruits"),
         "ReleaseLabel": settings.cluster.release,
     }
     for name, value in values.items():
@@ -721,14 +724,14 @@ def test_the_outputs_that_are_read_are_written():
 
 def fake_artifacts():
     path = Path("fruits_pipeline-0.1.0-py3-none-any.whl")
-    return commands.files.Artifacts(path, path, path, path, path, None, None, (), ())
+    return artifacts.Artifacts(path, path, path, path, path, None, None, (), ())
 
 
 def test_a_stacks_own_size_is_what_is_counted(settings):
     found = stack.Stack(
         "a", "b", "CREATE_COMPLETE", parameters={"NodeSize": "4xlarge", "TaskNodes": "7", "TaskMarket": "ON_DEMAND"}
     )
-    cluster = commands.actual(settings, found).cluster
+    cluster = deploy.actual(settings, found).cluster
     assert (cluster.node_type, cluster.nodes, cluster.spot) == ("c7i.4xlarge", 8, False)
 
 

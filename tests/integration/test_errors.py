@@ -62,7 +62,7 @@ def test_wrong_weights(kedro, sample_run, tmp_path):
     wrong = tmp_path / "weights é.h5"
     wrong.write_bytes(b"these are no weights")
     output = shutil.copytree(sample_run.output, tmp_path / "output")
-    done = kedro("run", "--from-nodes=prepare_encoder", f"--params=output={output},encoder.weights={wrong}")
+    done = kedro("run", "--from-nodes=choose_encoder", f"--params=output={output},encoder.weights={wrong}")
     fails(done, "weights é.h5 does not hold weights", "encoder.weights=bundled")
 
 

@@ -13,7 +13,7 @@ import click
 from fruits_pipeline.errors import FruitsError
 
 if TYPE_CHECKING:
-    from fruits_pipeline.emr.commands import Setup
+    from fruits_pipeline.emr.commands.setup import Setup
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -107,7 +107,7 @@ def _guarded(function: Callable[..., Any], options: dict[str, Any], names: tuple
 
 
 def _setup(options: dict[str, Any], names: tuple[str, ...]) -> Setup:
-    from fruits_pipeline.emr.commands import make_setup
+    from fruits_pipeline.emr.commands.setup import make_setup
 
     context = click.get_current_context()
     given = {name: value for name in GENERAL if (value := options.pop(name)) is not None}
@@ -152,7 +152,7 @@ def _explained(error: BaseException) -> str | None:
 )
 def plan_command(setup: Setup, **options: Any) -> None:
     """Say how long IMAGES (a folder or s3://bucket/prefix) will take and what that costs."""
-    from fruits_pipeline.emr.commands import plan_run
+    from fruits_pipeline.emr.commands.plan import plan_run
 
     plan_run(setup, **options)
 
@@ -161,7 +161,7 @@ def plan_command(setup: Setup, **options: Any) -> None:
 @machines
 def check_command(setup: Setup) -> None:
     """Look whether everything is ready: one line each, ✓ or ✗ with the cure."""
-    from fruits_pipeline.emr.commands import check
+    from fruits_pipeline.emr.commands.check import check
 
     if not check(setup):
         raise click.exceptions.Exit(1)
@@ -174,7 +174,7 @@ def check_command(setup: Setup) -> None:
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 def deploy_command(setup: Setup, storage_only: bool, yes: bool) -> None:
     """Make or update bucket, budget and cluster. The cluster costs money until it ends."""
-    from fruits_pipeline.emr.commands import deploy
+    from fruits_pipeline.emr.commands.deploy import deploy
 
     deploy(setup, yes, storage_only)
 
@@ -186,7 +186,7 @@ def deploy_command(setup: Setup, storage_only: bool, yes: bool) -> None:
 )
 def upload_command(setup: Setup, images: Path | None, with_artifacts: bool) -> None:
     """Send the packaged project, and the folder IMAGES, into the bucket; what is there is skipped."""
-    from fruits_pipeline.emr.commands import upload
+    from fruits_pipeline.emr.commands.upload import upload
 
     upload(setup, images, with_artifacts)
 
@@ -208,7 +208,7 @@ def submit_command(
     lines: int,
 ) -> None:
     """Run the pipeline on the cluster, as a step."""
-    from fruits_pipeline.emr.commands import submit, watch
+    from fruits_pipeline.emr.commands.submit import submit, watch
 
     step = submit(setup, params, pipelines, cluster_id, old_code)
     if then_watch and step is not None:
@@ -221,7 +221,7 @@ def submit_command(
 @click.option("--lines", type=click.IntRange(min=1), default=40, show_default=True, help="Of the log at the end.")
 def watch_command(setup: Setup, step: str | None, cluster_id: str | None, lines: int) -> None:
     """Follow STEP (the latest one if none is named) to its end; the exit code is the step's."""
-    from fruits_pipeline.emr.commands import watch
+    from fruits_pipeline.emr.commands.submit import watch
 
     raise click.exceptions.Exit(watch(setup, step, cluster_id, lines))
 
@@ -232,7 +232,7 @@ def watch_command(setup: Setup, step: str | None, cluster_id: str | None, lines:
 @click.option("--open", "start", is_flag=True, help="Run the port-forwards and open the pages.")
 def ui_command(setup: Setup, pages: tuple[str, ...], cluster_id: str | None, start: bool) -> None:
     """Show how to reach the cluster's pages (all, or PAGES) through Session Manager."""
-    from fruits_pipeline.emr.commands import ui
+    from fruits_pipeline.emr.commands.ui import ui
 
     ui(setup, pages, cluster_id, start)
 
@@ -242,7 +242,7 @@ def ui_command(setup: Setup, pages: tuple[str, ...], cluster_id: str | None, sta
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 def clone_command(setup: Setup, new_name: str, yes: bool) -> None:
     """Start a second cluster NEW_NAME with the parameters of the first."""
-    from fruits_pipeline.emr.commands import clone
+    from fruits_pipeline.emr.commands.deploy import clone
 
     clone(setup, new_name, yes)
 
@@ -252,7 +252,7 @@ def clone_command(setup: Setup, new_name: str, yes: bool) -> None:
 @click.option("--delete-data", is_flag=True, help="Delete the bucket too, with everything in it.")
 def terminate_command(setup: Setup, yes: bool, delete_data: bool) -> None:
     """End the cluster and show what is left and what it costs."""
-    from fruits_pipeline.emr.commands import terminate
+    from fruits_pipeline.emr.commands.terminate import terminate
 
     if not terminate(setup, yes, delete_data):
         raise click.exceptions.Exit(1)

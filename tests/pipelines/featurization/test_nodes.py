@@ -28,11 +28,11 @@ from fruits_pipeline.images import PREPROCESSING, decode, judged_by
 from fruits_pipeline.parameters import EncoderParameters, FeaturizationParameters
 from fruits_pipeline.pipelines.featurization.nodes import (
     account_for_images,
+    choose_encoder,
     count_images,
     count_tasks,
     digest_of,
     featurize_images,
-    prepare_encoder,
     select_current_features,
     select_pending,
 )
@@ -334,7 +334,7 @@ def test_an_exported_encoder_is_not_exported_again():
         return ExportedEncoder(encoder.card, lambda: loaded.append(encoder) or encoder)
 
     known = [exported(ENCODER), exported(OTHER_ENCODER)]
-    assert prepare_encoder(asked, EncoderWeights("random:2"), known) is OTHER_ENCODER
+    assert choose_encoder(asked, EncoderWeights("random:2"), known) is OTHER_ENCODER
     assert loaded == [OTHER_ENCODER]
 
 

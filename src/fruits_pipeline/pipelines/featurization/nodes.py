@@ -26,7 +26,7 @@ UNREAD = ("vanished", "unreadable")
 """Reasons that say nothing about the bytes: another permission changes neither size nor time of a file."""
 
 
-def prepare_encoder(parameters: EncoderParameters, weights: EncoderWeights, exported: list[ExportedEncoder]) -> Encoder:
+def choose_encoder(parameters: EncoderParameters, weights: EncoderWeights, exported: list[ExportedEncoder]) -> Encoder:
     """Takes the encoder that was exported earlier, or exports it now (the only step that needs TensorFlow).
 
     Args:

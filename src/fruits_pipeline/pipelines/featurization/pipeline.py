@@ -10,10 +10,10 @@ def create_pipeline() -> Pipeline:
     return Pipeline(
         [
             Node(
-                nodes.prepare_encoder,
+                nodes.choose_encoder,
                 inputs=["params:encoder", "encoder_weights", "exported_encoders"],
                 outputs="encoder",
-                name="prepare_encoder",
+                name="choose_encoder",
             ),
             Node(
                 nodes.select_pending,

@@ -62,8 +62,9 @@ def compute_moments(
 def _partial_moments(features: DataFrame, block_rows: int) -> DataFrame:
     """At most `_COLLECTED_PARTS` partial moments, without leaving a core idle."""
     partial = PartialMoments(block_rows)
-    if features.sparkSession.sparkContext.defaultParallelism <= _COLLECTED_PARTS:
-        return features.coalesce(_COLLECTED_PARTS).mapInArrow(partial, PARTIAL_SCHEMA)
+    n_cores = features.sparkSession.sparkContext.defaultParallelism
+    if n_cores <= _COLLECTED_PARTS:
+        return features.coalesce(n_cores).mapInArrow(partial, PARTIAL_SCHEMA)
     partials = features.mapInArrow(partial, PARTIAL_SCHEMA)
     return partials.repartition(_COLLECTED_PARTS).mapInArrow(merge_partials, PARTIAL_SCHEMA)
 
