@@ -114,7 +114,8 @@ def make_batch(pictures: Pictures, stage: Stage, seed: int, step: int) -> Array:
     """
     rng = np.random.default_rng((seed, step))
     batch = np.stack([_one_picture(pictures, stage, rng) for _ in range(stage.batch)])
-    return scaled(batch.astype(np.float32))
+    inputs: Array = scaled(batch.astype(np.float32))
+    return inputs
 
 
 def _one_picture(pictures: Pictures, stage: Stage, rng: Rng) -> Array:
