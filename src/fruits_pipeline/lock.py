@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from fruits_pipeline.errors import LockedError
+from fruits_pipeline.files import replace_file
 from fruits_pipeline.s3 import PROTOCOLS, words_of
 
 NAME: Final = ".run.lock"
@@ -119,7 +120,10 @@ class LocalPlace:
     def create(self, content: bytes) -> bool:
         """See `Place`."""
         with self._alone():
-            return not self._path.exists() and self._write(content)
+            free = not self._path.exists()
+            if free:
+                replace_file(self._path, content)
+            return free
 
     def read(self) -> tuple[bytes, str] | None:
         """See `Place`."""
@@ -132,7 +136,10 @@ class LocalPlace:
     def replace(self, content: bytes, version: str) -> bool:
         """See `Place`."""
         with self._alone():
-            return self._is(version) and self._write(content)
+            ours = self._is(version)
+            if ours:
+                replace_file(self._path, content)
+            return ours
 
     def remove(self, version: str) -> None:
         """See `Place`."""
@@ -143,13 +150,6 @@ class LocalPlace:
     def _is(self, version: str) -> bool:
         found = self.read()
         return found is not None and found[1] == version
-
-    def _write(self, content: bytes) -> bool:
-        """Whole or not at all, for readers that do not lock."""
-        unfinished = self._path.with_name(f"{NAME}.{os.getpid()}.tmp")
-        unfinished.write_bytes(content)
-        unfinished.replace(self._path)
-        return True
 
 
 class S3Place:

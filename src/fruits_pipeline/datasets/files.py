@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 from kedro.io.core import get_protocol_and_path
+
+from fruits_pipeline.files import replace_file
 
 
 def open_store(filepath: str) -> tuple[Any, str]:
@@ -18,14 +19,8 @@ def open_store(filepath: str) -> tuple[Any, str]:
 
 
 def write_whole(fs: Any, path: str, content: bytes) -> None:
-    """Writes a file whole or not at all: object stores do, and on a disk the last step is a rename beside it."""
-    if not isinstance(fs, LocalFileSystem):
+    """Writes a file whole or not at all: object stores do so by themselves."""
+    if isinstance(fs, LocalFileSystem):
+        replace_file(Path(path), content)
+    else:
         fs.pipe_file(path, content)
-        return
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(f"{path}.{os.getpid()}.tmp")
-    try:
-        unfinished.write_bytes(content)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
