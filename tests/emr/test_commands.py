@@ -197,6 +197,16 @@ def test_code_that_is_newer_than_the_nodes_is_not_thought_to_run(run, project, u
     assert after == before  # a node that joins gets the code of its neighbours
 
 
+def test_misspelt_template_parameters_are_refused(run, project):
+    settings = project / "conf" / "cloud" / "emr.yml"
+    settings.write_text(
+        settings.read_text().replace("template_parameters: {}", 'template_parameters: {TaskNodez: "1"}')
+    )
+    result = run("deploy", "--yes", "--dry-run")
+    assert result.exit_code == 1
+    assert "no template has a parameter TaskNodez. Did you mean TaskNodes?" in result.output
+
+
 @pytest.mark.usefixtures("cloud")
 def test_deploying_again_changes_nothing(run, project):
     run("deploy", "--yes")
@@ -435,7 +445,7 @@ def test_check_without_a_bucket_says_how_to_name_one(run, project):
 @pytest.mark.usefixtures("cloud")
 def test_check_passes_when_nothing_is_wrong(run, project, monkeypatch):
     fine = [[("a", lambda: checks.ok("a", "fine")), ("b", lambda: checks.unknown("b", "?"))]]
-    monkeypatch.setattr(check, "_check_groups", lambda setup: fine)
+    monkeypatch.setattr(check, "_check_groups", lambda setup, params: fine)
     result = run("check")
     assert (result.exit_code, result.output.splitlines()[0]) == (0, "✓ a: fine")
 

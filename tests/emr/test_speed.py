@@ -73,4 +73,10 @@ def test_a_sample_is_spread_over_all(items, count):
 def test_the_network_is_that_of_the_parameters():
     wanted = speed.encoder_parameters(PROJECT / "conf", "cloud")
     assert (wanted.name, wanted.engine) == ("MobileNetV2", "onnx")
+    other = speed.encoder_parameters(
+        PROJECT / "conf", "cloud", "pca.variance=0.9,encoder.alpha=1.0,encoder.weights=imagenet"
+    )
+    assert (other.alpha, other.weights, other.engine) == (1.0, "imagenet", "onnx")
+    with pytest.raises(InputError, match="alpha"):
+        speed.encoder_parameters(PROJECT / "conf", "cloud", "encoder.alpha=2")
     assert speed.extensions(PROJECT / "conf", "cloud") == ["jpg", "jpeg", "png"]

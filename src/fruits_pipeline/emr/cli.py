@@ -83,6 +83,8 @@ def machines(function: Command) -> Command:
     return function
 
 
+encoder_params = click.option("--params", default="", help="As for kedro run --params: names the encoder.")
+
 MACHINE_SETTINGS = ("node_size", "task_nodes", "max_nodes", "spot", "idle_minutes")
 
 
@@ -140,6 +142,7 @@ def _explained(error: BaseException) -> str | None:
 @command(*MACHINE_SETTINGS)
 @click.argument("images")
 @machines
+@encoder_params
 @click.option(
     "--images-per-second", type=click.FloatRange(min=0, min_open=True), help="Of one core; else it is measured here."
 )
@@ -159,11 +162,12 @@ def plan_command(setup: Setup, **options: Any) -> None:
 
 @command(*MACHINE_SETTINGS)
 @machines
-def check_command(setup: Setup) -> None:
+@encoder_params
+def check_command(setup: Setup, params: str) -> None:
     """Look whether everything is ready: one line each, ✓ or ✗ with the cure."""
     from fruits_pipeline.emr.commands.check import check
 
-    if not check(setup):
+    if not check(setup, params):
         raise click.exceptions.Exit(1)
 
 

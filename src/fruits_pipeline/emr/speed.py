@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fruits_pipeline.emr.settings import read_conf
+from omegaconf import OmegaConf
+
+from fruits_pipeline.emr.settings import read_conf, validated
 from fruits_pipeline.encoders.card import Encoder, is_same_encoder
 from fruits_pipeline.encoders.runtime import Network, open_network
 from fruits_pipeline.encoders.weights import find_weights
@@ -86,9 +88,20 @@ def spread(items: Sequence[str], count: int) -> list[str]:
     return [items[i * len(items) // count] for i in range(count)]
 
 
-def encoder_parameters(conf_source: Path, env: str) -> EncoderParameters:
-    """Which network the pipeline would use."""
-    return EncoderParameters(**_parameters(conf_source, env)["encoder"])
+def encoder_parameters(conf_source: Path, env: str, params: str = "") -> EncoderParameters:
+    """Which network the pipeline would use.
+
+    Args:
+        conf_source: Configuration.
+        env: Its environment.
+        params: As for `kedro run --params`.
+
+    Raises:
+        InputError: If there is no such network.
+    """
+    given = OmegaConf.from_dotlist([part.strip() for part in params.split(",") if part.strip()])
+    asked: Any = OmegaConf.to_container(OmegaConf.merge(OmegaConf.create(_parameters(conf_source, env)), given))
+    return validated(EncoderParameters, asked["encoder"], "--params or conf/base/parameters_featurization.yml")
 
 
 def extensions(conf_source: Path, env: str) -> list[str]:

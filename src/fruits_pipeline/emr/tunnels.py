@@ -28,7 +28,9 @@ class Page:
 PAGES: Final = {
     "spark": Page("Spark History Server", 18080, False),
     "yarn": Page("YARN ResourceManager", 8088, False),
-    "jupyter": Page("JupyterLab (start it on the primary node first: kedro jupyter lab --no-browser)", 8888, True),
+    "jupyter": Page(
+        "JupyterLab (start it on the primary node: kedro jupyter lab --env=cloud --no-browser)", 8888, True
+    ),
 }
 
 PLUGIN_CURE: Final = (

@@ -23,7 +23,7 @@ from pyspark.sql import functions as F
 from fruits_pipeline.datasets import CommittedBatchesDataset
 from fruits_pipeline.datasets.encoders import ExportedEncoder
 from fruits_pipeline.encoders.card import Encoder, EncoderCard, EncoderWeights
-from fruits_pipeline.errors import ContractError
+from fruits_pipeline.errors import ContractError, InputError
 from fruits_pipeline.images import PREPROCESSING, decode, judged_by
 from fruits_pipeline.parameters import EncoderParameters, FeaturizationParameters
 from fruits_pipeline.pipelines.featurization.nodes import (
@@ -336,6 +336,13 @@ def test_an_exported_encoder_is_not_exported_again():
     known = [exported(ENCODER), exported(OTHER_ENCODER)]
     assert choose_encoder(asked, EncoderWeights("random:2"), known) is OTHER_ENCODER
     assert loaded == [OTHER_ENCODER]
+
+
+def test_weights_of_another_name_than_the_parameters_are_refused():
+    """As when conf/local/parameters_featurization.yml names them, which the catalog does not read."""
+    asked = EncoderParameters(name="MobileNetV2", alpha=0.35, weights="imagenet", engine="onnx", precision="float32")
+    with pytest.raises(InputError, match=r"imagenet in the parameters, but bundled in the catalog.*globals\.yml"):
+        choose_encoder(asked, EncoderWeights("bundled", b""), [])
 
 
 # ---- the featurization, with a network of one operation --------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final
 
 from fruits_pipeline.emr import artifacts as files
@@ -21,22 +20,25 @@ _CHECK_CALLS: Final = (
 )
 
 
-def check(setup: Setup) -> bool:
+def check(setup: Setup, params: str) -> bool:
     """Looks at everything; whether nothing failed."""
     if setup.dry_run:
         for service, operations in _CHECK_CALLS:
             show_call(service, operations, {"Bucket": setup.settings.the_bucket} if service == "s3" else {})
         return True
-    outcomes = checks.run_checks(_check_groups(setup), lambda found: say(str(found)))
+    outcomes = checks.run_checks(_check_groups(setup, params), lambda found: say(str(found)))
     wrong = sum(found.state is checks.State.FAILED for found in outcomes)
     say(f"{wrong} to mend" if wrong else "All that can be seen from here is as it must be.")
     return not wrong
 
 
-def _check_groups(setup: Setup) -> list[list[tuple[str, checks.Finding]]]:
+def _check_groups(setup: Setup, params: str) -> list[list[tuple[str, checks.Finding]]]:
     settings, project = setup.settings, setup.project
     s3 = setup.client("s3")
-    wanted: Callable[[], EncoderParameters] = lambda: speed.encoder_parameters(setup.conf_source, setup.env)  # noqa: E731
+
+    def wanted() -> EncoderParameters:
+        return speed.encoder_parameters(setup.conf_source, setup.env, params)
+
     return [
         [("region", lambda: checks.check_region(settings)), ("Python", lambda: checks.check_python(settings))],
         [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from typing import Any, Final
 
 from fruits_pipeline.emr import artifacts as files
@@ -23,6 +24,7 @@ BUDGET_REGIONS: Final = ("eu-central-1", "eu-west-1", "eu-west-3")
 def deploy(setup: Setup, yes: bool, storage_only: bool) -> None:
     """Makes or updates bucket and budget, and the cluster unless only the storage is wanted."""
     settings = setup.settings
+    _check_template_parameters(setup)
     found = None if storage_only else files.find_artifacts(settings, setup.project)
     say(
         f"Region {settings.region} ({EU_REGIONS[settings.region]}), bucket s3://{settings.the_bucket}/{settings.prefix}"
@@ -46,6 +48,21 @@ def deploy(setup: Setup, yes: bool, storage_only: bool) -> None:
         return
     send(setup, artifact_group(settings, found))
     _start_cluster(setup, cloudformation, found, storage)
+
+
+def _check_template_parameters(setup: Setup) -> None:
+    """Refuses names that no template knows: a misspelt RawDays must not keep photographs for ever.
+
+    Raises:
+        InputError: With the name that was probably meant.
+    """
+    settings = setup.settings
+    templates = sorted((setup.project / settings.artifacts.templates).glob("*.yaml"))
+    known = {name for path in templates for name in stack.template_parameters(stack.read_template(path))}
+    for name in sorted(set(settings.template_parameters) - known):
+        meant = get_close_matches(name, known, n=1)
+        hint = f" Did you mean {meant[0]}?" if meant else ""
+        raise InputError(f"template_parameters in conf/cloud/emr.yml: no template has a parameter {name}.{hint}")
 
 
 def _start_cluster(setup: Setup, cloudformation: Any, found: files.Artifacts, storage: stack.Stack) -> None:

@@ -16,6 +16,7 @@ from fruits_pipeline.listing import list_files
 def plan_run(
     setup: Setup,
     images: str,
+    params: str,
     images_per_second: float | None,
     nodes: int | None,
     within: float | None,
@@ -35,7 +36,7 @@ def plan_run(
     settings = setup.settings
     extensions = speed.extensions(setup.conf_source, setup.env)
     workload, sample = _count(images, extensions)
-    per_core = images_per_second or _measured(setup, sample)
+    per_core = images_per_second or _measured(setup, sample, params)
     if within:
         nodes = plan.nodes_within(workload.images, per_core, within, settings, setup.prices)
     found = plan.estimate(workload.images, per_core, nodes or settings.cluster.nodes, settings, setup.prices)
@@ -67,10 +68,10 @@ def _is_image(path: str, extensions: Sequence[str]) -> bool:
     return path.lower().endswith(tuple(f".{extension}" for extension in extensions))
 
 
-def _measured(setup: Setup, paths: Sequence[str]) -> float:
+def _measured(setup: Setup, paths: Sequence[str], params: str) -> float:
     if not paths:
         raise InputError("There are no images there. Give another folder.")
-    parameters = speed.encoder_parameters(setup.conf_source, setup.env)
+    parameters = speed.encoder_parameters(setup.conf_source, setup.env, params)
     encoder = speed.local_encoder(setup.project / setup.settings.artifacts.encoders, parameters)
     measured = speed.measure(speed.spread(paths, speed.SAMPLE), encoder)
     say(f"Measured on {measured.images} of the images: {measured.encoder}")

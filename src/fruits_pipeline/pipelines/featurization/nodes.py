@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 
 from fruits_pipeline.datasets.encoders import ExportedEncoder
 from fruits_pipeline.encoders.card import Encoder, EncoderWeights, is_same_encoder
-from fruits_pipeline.errors import ContractError
+from fruits_pipeline.errors import ContractError, InputError
 from fruits_pipeline.images import judged_by
 from fruits_pipeline.parameters import EncoderParameters, FeaturizationParameters
 from fruits_pipeline.run_record import RunRecord
@@ -38,8 +38,15 @@ def choose_encoder(parameters: EncoderParameters, weights: EncoderWeights, expor
         The encoder.
 
     Raises:
+        InputError: If parameters and weights contradict each other.
         EncoderError: If it must be exported and cannot be.
     """
+    if weights.spec != parameters.weights:
+        raise InputError(
+            f"encoder.weights is {parameters.weights} in the parameters, but {weights.spec} in the catalog. Both read "
+            "it from `encoder` in globals.yml: change it there (name, alpha and weights together), or with "
+            f"--params=encoder.weights={parameters.weights}."
+        )
     known = [candidate for candidate in exported if is_same_encoder(candidate.card, parameters, weights)]
     if known:
         encoder = known[0].load()
