@@ -97,14 +97,25 @@ def test_who_slept_too_long_learns_that_the_lock_is_another_ones(lock, tmp_path,
     first.acquire()
     first.check()
     clock.now = START + LIVES
+    of_another_machine(tmp_path)
     second.acquire()
-    first.renew()
     with pytest.raises(LockedError, match="run 2 took over"):
         first.check()
     first.release()
     assert holder(tmp_path)["run_id"] == "run 2"
     second.renew()
     second.check()
+
+
+def test_who_stands_still_on_this_machine_is_not_dead(lock, tmp_path, clock):
+    """Ctrl-Z, or a closed laptop: the run will go on, and nobody may have touched what it was writing."""
+    first = lock("run 1")
+    first.acquire()
+    clock.now = START + 10 * LIVES
+    with pytest.raises(LockedError, match="run run 1"):
+        lock("run 2").acquire()
+    first.check()
+    assert datetime.fromisoformat(holder(tmp_path)["until"]) == clock.now + LIVES  # it has said so at once
 
 
 HOLD = """

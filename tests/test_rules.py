@@ -198,7 +198,7 @@ def test_pipelines_are_wiring_only(path):
     constants = {node.targets[0].id for node in tree.body if isinstance(node, ast.Assign)}
     functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
     walked = list(ast.walk(tree))
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= 70
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 85
     assert not [node for node in walked if isinstance(node, ast.Lambda | ast.If | ast.IfExp | ast.For | ast.While)]
     loops = [node for node in walked if isinstance(node, ast.comprehension)]
     assert {ast.unparse(loop.iter) for loop in loops} <= {name for name in constants if name.isupper()}

@@ -20,7 +20,7 @@ from fruits_pipeline.listing import list_files
 from fruits_pipeline.lock import OutputLock, place_of
 from fruits_pipeline.parameters import GROUPS
 from fruits_pipeline.progress import FeaturizationProgress
-from fruits_pipeline.run_record import RunRecord, git_commit
+from fruits_pipeline.run_record import RunRecord, git_commit, package_versions, plain
 from fruits_pipeline.s3 import PROTOCOLS, check_region, check_writable
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ class ProjectHooks:
         self._catalog: DataCatalog | None = None
         self._progress: FeaturizationProgress | None = None
         self._lock: OutputLock | None = None
+        self._report: dict[str, Any] = {}
         self._ended = True
         self._env = "base"
         self._project = Path.cwd()
@@ -75,7 +76,7 @@ class ProjectHooks:
             git_commit=git_commit(self._project),
         )
         catalog.save("run", self._record)
-        self._ended = False
+        self._ended, self._report = False, {}
         self._keep_report("started")
 
     @hook_impl
@@ -95,8 +96,10 @@ class ProjectHooks:
     def _keep_report(self, status: str, **more: Any) -> None:
         """Keeps what is known of the run; the reporting pipeline puts its own report in this place."""
         if self._record and self._catalog:
-            report = {**self._record.summary(status), "seconds": {"total": round(self._record.elapsed, 3)}, **more}
+            known = {"seconds": {"total": round(self._record.elapsed, 3)}, "versions": package_versions()}
             try:
+                parameters = {"parameters": plain(self._catalog.load("parameters"))}
+                report = {**known, **parameters, **self._report, **self._record.summary(status), **more}
                 self._catalog["kept_report"].save(report)
             except Exception as error:  # the run's own error is the one that people must see
                 logger.warning("The report of this run could not be kept: %s", error)
@@ -117,10 +120,12 @@ class ProjectHooks:
             self._lock.check()
 
     @hook_impl
-    def before_dataset_saved(self, dataset_name: str) -> None:
+    def before_dataset_saved(self, dataset_name: str, data: Any) -> None:
         """Makes sure that the output is still this run's; starts the progress bar of the featurization."""
         if self._lock:
             self._lock.check()
+        if dataset_name == "kept_report":
+            self._report = data
         if dataset_name == "featurized_images" and self._record and FeaturizationProgress.is_wanted():
             from pyspark import SparkContext
 

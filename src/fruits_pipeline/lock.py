@@ -81,8 +81,11 @@ class Holder:
             raise ValueError(f"no lock of this program: {content[:80]!r}") from error
 
     def is_dead(self, now: datetime) -> bool:
-        """Whether the lock has ended, or its process has, as far as this machine can tell."""
-        return now >= self.until or (self.machine == _machine() and _born(self.pid) != self.born)
+        """Whether its process has ended, or the lock has where this machine cannot see the process.
+
+        A process of this machine that stands still (Ctrl-Z, a closed laptop) will go on: it is not dead.
+        """
+        return _born(self.pid) != self.born if self.machine == _machine() else now >= self.until
 
 
 class Place(Protocol):
@@ -268,6 +271,8 @@ class OutputLock:
         Raises:
             LockedError: If another run has taken it, because this one slept longer than it lives.
         """
+        if self._now() >= self._holder.until:
+            self.renew()  # we stood still, and the thread that renews it with us
         if self._lost:
             raise LockedError(
                 f"This run stood still so long that run {self._lost.run_id} took over {self._output}. Nothing is lost: "

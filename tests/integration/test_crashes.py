@@ -217,6 +217,27 @@ def test_killed_during_compaction(project, growth, output, point):
     assert_same(result(output), growth.expected)
 
 
+def test_killed_while_forgetting(project, growth, output):
+    """The batch without the images is committed, the old ones with them are still there: the rerun removes them."""
+    labeled = read(output, "labeled_images")
+    label = labeled["label"].iloc[0]
+    forgotten = set(labeled.loc[labeled["label"] == label, "path"])
+    arguments = ("--pipelines=forget", f"--params=images={growth.images},output={output},forget.labels={label}")
+    done = disturbed(project, output, "after replacement", "kill", *arguments)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    table = output / "04_feature" / "featurized_images"
+    assert len(list(table.glob("batch=*"))) == 2
+    done = run(project, *arguments)
+    assert done.returncode == 0, done.stderr
+    assert len(list(table.glob("batch=*"))) == 1
+    for name in (*TABLES, "featurized_images"):
+        left = set(read(output, name)["path"])
+        assert left
+        assert not left & forgotten
+    versions = [folder for layer in TABLES.items() for folder in (output / layer[1] / layer[0]).glob("run=*")]
+    assert len(versions) == len(TABLES)
+
+
 @pytest.fixture
 def small_disk(tmp_path) -> Iterator[Path]:
     """A filesystem of 80 MB of its own."""

@@ -257,6 +257,7 @@ def test_counts(spark):
         "unchanged": 4,
         "in_quarantine": 3,
         "with_features": 8,
+        "encoder": "e",
     }
     empty = count_images(table(spark, "image_index", []), table(spark, "image_status", []))
     assert (empty["listed"], empty["digest"]) == (0, "0")

@@ -11,6 +11,7 @@ from fruits_pipeline.errors import InputError
 from fruits_pipeline.parameters import ForgetParameters
 from fruits_pipeline.pipelines.forget.nodes import (
     count_forgotten,
+    count_remaining_features,
     drop_forgotten,
     find_forgotten,
     has_path,
@@ -151,7 +152,7 @@ def forgotten(spark):
 def test_the_other_rows_stay_as_they_are(spark, forgotten):
     rows = [{"path": path, "label": path[-12:]} for path in [*PATHS, APPLE, S3]]
     whole = table(spark, "labeled_images", rows)
-    (rest,) = drop_forgotten(whole, forgotten, "whatever", {"came": "before"})
+    rest = drop_forgotten(whole, forgotten, "whatever", {"came": "before"})
     assert rest.schema == whole.schema
     order = ["path", "label"]
     expected = whole.where(~F.col("path").isin(APPLE, RED)).orderBy(order).collect()
@@ -159,14 +160,25 @@ def test_the_other_rows_stay_as_they_are(spark, forgotten):
     assert len(expected) == len(rows) - 3
 
 
-def test_a_table_without_forgotten_images_is_not_written(spark, forgotten):
-    assert list(drop_forgotten(table(spark, "labeled_images", [{"path": S3}]), forgotten)) == []
-    assert list(drop_forgotten(table(spark, "labeled_images", []), forgotten)) == []
-    assert list(drop_forgotten(table(spark, "labeled_images", [{"path": APPLE}]), forgotten.limit(0))) == []
+def test_a_table_without_forgotten_images_is_written_anew(spark, forgotten):
+    """Its earlier versions, and what a dead run left, go when it is saved."""
+    assert paths_of(drop_forgotten(table(spark, "labeled_images", [{"path": S3}]), forgotten)) == [S3]
+    assert paths_of(drop_forgotten(table(spark, "labeled_images", []), forgotten)) == []
+    assert paths_of(drop_forgotten(table(spark, "labeled_images", [{"path": APPLE}]), forgotten.limit(0))) == [APPLE]
+
+
+def test_the_next_fit_notices_that_features_are_gone(spark):
+    rows = [{"path": path, "label": "Apple", "encoder": "e", "run_id": "r"} for path in (APPLE, RED, S3)]
+    bad = {"path": ODD, "label": "Apple", "encoder": "e", "run_id": "r", "reason": "empty"}
+    before = count_remaining_features({"listed": 4}, table(spark, "image_status", [*rows, bad]))
+    after = count_remaining_features({**before, "listed": 4}, table(spark, "image_status", [*rows[1:], bad]))
+    assert (before["listed"], before["with_features"]) == (4, 3)
+    assert (after["listed"], after["with_features"]) == (4, 2)
+    assert before["digest"] != after["digest"]
 
 
 def test_a_table_may_lose_all_its_rows(spark, forgotten):
-    (rest,) = drop_forgotten(table(spark, "labeled_images", [{"path": APPLE}, {"path": RED}]), forgotten)
+    rest = drop_forgotten(table(spark, "labeled_images", [{"path": APPLE}, {"path": RED}]), forgotten)
     assert rest.collect() == []
 
 

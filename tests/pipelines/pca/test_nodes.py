@@ -243,7 +243,17 @@ def kept(one: Fit, is_current: bool = True) -> KeptFit:
 
 def keep(vectors: np.ndarray, kept_fits: list[KeptFit] = (), encoder: Encoder = ENCODER, run: RunRecord = RUN) -> Fit:
     scaler, pca = fit(vectors)
-    return keep_fit(encoder, {"count": np.array([len(vectors)])}, scaler, pca, list(kept_fits), PARAMETERS, run)
+    counts = {"encoder": encoder.card.fingerprint, "digest": "42"}
+    moments = {"count": np.array([len(vectors)]), "digest": np.frombuffer(b"42", np.uint8)}
+    return keep_fit(counts, moments, scaler, pca, list(kept_fits), PARAMETERS, run)
+
+
+def test_moments_of_other_features_are_not_fitted():
+    """As after another encoder's features were made, and pca alone is run."""
+    scaler, pca = fit(features(40, 12))
+    moments = {"count": np.array([40]), "digest": np.frombuffer(b"41", np.uint8)}
+    with pytest.raises(InputError, match="kedro run --pipelines=scaling,pca"):
+        keep_fit({"encoder": "e", "digest": "42"}, moments, scaler, pca, [], PARAMETERS, RUN)
 
 
 def test_a_fit_holds_scaler_and_components_and_what_is_known_of_them():

@@ -68,7 +68,8 @@ def assert_moments(found: dict[str, np.ndarray], vectors: np.ndarray) -> None:
 
 def computed(featurized, status, block_rows: int = 1024, digest: str = DIGEST, kept=None) -> list[Arrays]:
     """What the node yields."""
-    counts, parameters = {"digest": digest}, ScalingParameters(block_rows=block_rows)
+    counts = {"digest": digest, "with_features": status.where("reason is null").count() if status else 0}
+    parameters = ScalingParameters(block_rows=block_rows)
     return list(compute_moments(featurized, status, counts, kept or {}, parameters))
 
 

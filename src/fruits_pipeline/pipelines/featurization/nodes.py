@@ -76,8 +76,10 @@ def select_pending(
     if parameters.refresh:
         return labeled_images
     by_this_encoder = committed_images.where(F.col("encoder") == encoder.card.fingerprint)
-    is_bad_for_good = ~F.col("reason").isin(*UNREAD) & (F.col("judged_by") == judged_by(parameters.max_pixels))
-    done = by_this_encoder.where(F.col("reason").isNull() | is_bad_for_good).select(IDENTITY)
+    latest = by_this_encoder.groupBy(IDENTITY).agg(F.max(F.struct("run_id", "reason", "judged_by")).alias("row"))
+    reason, judge = F.col("row.reason"), F.col("row.judged_by")
+    is_bad_for_good = ~reason.isin(*UNREAD) & (judge == judged_by(parameters.max_pixels))
+    done = latest.where(reason.isNull() | is_bad_for_good).select(IDENTITY)
     return labeled_images.join(done, IDENTITY, "left_anti").select(labeled_images.columns)
 
 
@@ -167,8 +169,8 @@ def count_images(image_index: DataFrame, image_status: DataFrame) -> dict[str, A
 
     Returns:
         `listed`, `featurised`, `quarantined`, `unchanged` in this run; `in_quarantine`, how many of all listed images
-        have no features; `with_features`, how many have; `digest`, which is the same for the same features of the same
-        images with the same labels (see `digest_of`).
+        have no features; `with_features`, how many have; `encoder`, whose features they are; `digest`, which is the
+        same for the same features of the same images with the same labels (see `digest_of`).
 
     Raises:
         ContractError: If the numbers do not add up, or a path occurs twice.
@@ -178,6 +180,7 @@ def count_images(image_index: DataFrame, image_status: DataFrame) -> dict[str, A
         F.count_if(F.col("reason").isNotNull()).alias("in_quarantine"),
         F.count_if(F.col("reason").isNull()).alias("with_features"),
         F.count_distinct("path").alias("paths"),
+        F.max("encoder").alias("encoder"),
         digest_of("run_id", where=F.col("reason").isNull()).alias("digest"),
     ).first()
     counts = {"listed": image_index.count(), **(totals.asDict() if totals else {})}

@@ -1,7 +1,6 @@
 """Removing all that was made of given images."""
 
 import logging
-from collections.abc import Iterator
 from typing import Any
 
 from pyspark.sql import Column, DataFrame
@@ -9,6 +8,7 @@ from pyspark.sql import functions as F
 
 from fruits_pipeline.errors import InputError
 from fruits_pipeline.parameters import ForgetParameters
+from fruits_pipeline.pipelines.featurization.nodes import digest_of
 from fruits_pipeline.run_record import RunRecord
 
 logger = logging.getLogger(__name__)
@@ -48,19 +48,37 @@ def has_path(paths: tuple[str, ...]) -> Column:
     return condition
 
 
-def drop_forgotten(table: DataFrame, forgotten: DataFrame, *before: object) -> Iterator[DataFrame]:
+def drop_forgotten(table: DataFrame, forgotten: DataFrame, *before: object) -> DataFrame:
     """Drops the rows of forgotten images.
+
+    The table is written anew even if it has none of them: its earlier versions, and what a dead run left, may.
 
     Args:
         table: Any table with a `path`.
         forgotten: `path`.
         before: What must be done before; its content plays no part.
 
-    Yields:
-        The other rows; nothing if there is no row to drop.
+    Returns:
+        The other rows.
     """
-    if not table.join(forgotten, "path", "left_semi").isEmpty():
-        yield table.join(forgotten, "path", "left_anti").select(table.columns)
+    return table.join(forgotten, "path", "left_anti").select(table.columns)
+
+
+def count_remaining_features(image_counts: dict[str, Any], remaining_image_status: DataFrame) -> dict[str, Any]:
+    """Makes the next fit notice that features are gone, whichever pipelines it runs with.
+
+    Args:
+        image_counts: Of the last run.
+        remaining_image_status: What is left.
+
+    Returns:
+        The same counts, but for `with_features` and `digest`.
+    """
+    has_features = F.col("reason").isNull()
+    found = remaining_image_status.agg(
+        F.count_if(has_features).alias("with_features"), digest_of("run_id", where=has_features).alias("digest")
+    ).first()
+    return {**image_counts, **(found.asDict() if found else {})}
 
 
 def count_forgotten(

@@ -11,7 +11,7 @@ TABLES = ("image_index", "labeled_images", "image_status", "reduced_features")
 
 def create_pipeline() -> Pipeline:
     """Everything derived from some images, removed; what is left is `remaining_…`, the same tables."""
-    remaining = [f"remaining_{table}" for table in TABLES]
+    remaining = [*(f"remaining_{table}" for table in TABLES), "remaining_image_counts"]
     return Pipeline(
         [
             Node(
@@ -27,6 +27,7 @@ def create_pipeline() -> Pipeline:
                 name="count_forgotten",
             ),
             *(create_drop(table) for table in TABLES),
+            create_count(),
             Node(
                 list_quarantine,
                 inputs="remaining_image_status",
@@ -63,4 +64,14 @@ def create_drop(table: str) -> Node:
         inputs=[table, "forgotten", "forgotten_counts"],
         outputs=f"remaining_{table}",
         name=f"drop_from_{table}",
+    )
+
+
+def create_count() -> Node:
+    """The node that tells the next fit which features are left."""
+    return Node(
+        nodes.count_remaining_features,
+        inputs=["image_counts", "remaining_image_status"],
+        outputs="remaining_image_counts",
+        name="count_remaining_features",
     )

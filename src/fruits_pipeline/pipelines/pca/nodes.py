@@ -10,7 +10,6 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from fruits_pipeline.datasets.fits import KeptFit
-from fruits_pipeline.encoders.card import Encoder
 from fruits_pipeline.errors import InputError
 from fruits_pipeline.fits import ARRAYS, Arrays, Fit, FitCard, compare_fits, fingerprint_of
 from fruits_pipeline.parameters import PcaParameters
@@ -99,7 +98,7 @@ def _with_fixed_signs(components: np.ndarray) -> np.ndarray:
 
 
 def keep_fit(
-    encoder: Encoder,
+    image_counts: dict[str, Any],
     moments: Arrays,
     scaler: Arrays,
     pca: Arrays,
@@ -110,8 +109,8 @@ def keep_fit(
     """Puts scaler and components together under one name, and compares them with the fit in use so far.
 
     Args:
-        encoder: Whose features were fitted.
-        moments: For the number of images.
+        image_counts: Whose features are there, and their `digest`.
+        moments: For the number of images, and the digest of the features that they are of.
         scaler: `mean`, `scale`.
         pca: `components` and their variances.
         kept_fits: All earlier fits.
@@ -120,11 +119,20 @@ def keep_fit(
 
     Returns:
         The fit. One that was made before keeps the card that it got then.
+
+    Raises:
+        InputError: If the moments are of other features than those that are there now.
     """
+    encoder = image_counts["encoder"]
+    if moments["digest"].tobytes() != image_counts["digest"].encode():
+        raise InputError(
+            "The stored moments are of other features than those that are there now. Run scaling before pca: "
+            "kedro run --pipelines=scaling,pca, or kedro run."
+        )
     arrays = {name: array for name, array in {**scaler, **pca}.items() if name in ARRAYS}
     card = FitCard(
-        fit=fingerprint_of(encoder.card.fingerprint, arrays),
-        encoder=encoder.card.fingerprint,
+        fit=fingerprint_of(encoder, arrays),
+        encoder=encoder,
         run_id=run.run_id,
         n_images=int(moments["count"][0]),
         n_components=len(arrays["components"]),

@@ -12,7 +12,7 @@ def create_pipeline() -> Pipeline:
             Node(fit_pca, inputs=["moments", "scaler", "params:pca"], outputs="pca", name="fit_pca"),
             Node(
                 keep_fit,
-                inputs=["encoder", "moments", "scaler", "pca", "kept_fits", "params:pca", "run"],
+                inputs=["image_counts", "moments", "scaler", "pca", "kept_fits", "params:pca", "run"],
                 outputs="fit",
                 name="keep_fit",
             ),

@@ -24,7 +24,7 @@ def create_pipeline() -> Pipeline:
             ),
             Node(
                 nodes.write_run_report,
-                inputs=["image_counts", "ignored_files", "quarantine", "encoder", "fit", "run", "parameters"],
+                inputs=["image_counts", "ignored_files", "quarantine_table", "encoder", "fit", "run", "parameters"],
                 outputs=["run_report", "kept_report"],
                 name="write_run_report",
             ),

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from pyspark.sql import DataFrame
 
-from fruits_pipeline.errors import InputError
+from fruits_pipeline.errors import ContractError, InputError
 from fruits_pipeline.fits import Arrays
 from fruits_pipeline.parameters import ScalingParameters
 from fruits_pipeline.pipelines.featurization.nodes import select_current_features
@@ -43,6 +43,7 @@ def compute_moments(
 
     Raises:
         InputError: If there is no image with features.
+        ContractError: If features are missing.
     """
     digest = np.frombuffer(image_counts["digest"].encode(), np.uint8)
     if np.array_equal(digest, kept_moments.get("digest", ())):
@@ -55,6 +56,11 @@ def compute_moments(
         raise InputError(
             "No image has features, so there is nothing to scale: every image is in quarantine. The reasons are in "
             "the columns reason and detail of 04_feature/image_status."
+        )
+    if moments.count != image_counts["with_features"]:
+        raise ContractError(
+            f"{image_counts['with_features']} images have features, but {moments.count} were found in the batches. Run "
+            "all pipelines (kedro run); if that does not mend it, do all again: --params=featurization.refresh=true."
         )
     yield {"count": np.array([moments.count]), "mean": moments.mean, "comoment": moments.comoment, "digest": digest}
 
