@@ -40,7 +40,7 @@ _KNOWN_TO_SPARK = (
     ),
     (
         r"OutOfMemoryError|Cannot allocate memory",
-        "Spark ran out of memory: raise spark.driver.memory in conf/base/spark.yml.",
+        "Spark ran out of memory: raise spark.driver.memory in conf/local/spark.yml.",
     ),
     (
         r"Answer from Java side is empty|Error while sending or receiving|Java gateway process exited",
