@@ -1,9 +1,13 @@
 """Checks before a run and the verdict after it."""
 
 import pytest
+from kedro.io import DataCatalog, MemoryDataset
 
+from fruits_pipeline.datasets.run_reports import RunReportsDataset
 from fruits_pipeline.errors import InputError, QuarantineError
-from fruits_pipeline.hooks import check_images, check_output, check_parameter_names, check_quarantine
+from fruits_pipeline.hooks import ProjectHooks, check_images, check_output, check_parameter_names, check_quarantine
+from fruits_pipeline.parameters import PcaParameters
+from fruits_pipeline.run_record import RunRecord
 
 
 @pytest.mark.parametrize("name", ["images", "output", "encoder", "pca"])
@@ -54,3 +58,38 @@ def test_output_below_a_file(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match=r"cannot be written to.*output=DIR"):
         check_output(str(tmp_path / "file" / "x"))
+
+
+# ---- the report that is kept of every run ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def reports(tmp_path):
+    return RunReportsDataset(filepath=str(tmp_path / "runs"))
+
+
+@pytest.fixture
+def begun(reports):
+    """The hooks of a run that has just begun."""
+    hooks = ProjectHooks()
+    parameters = MemoryDataset({"pca": PcaParameters(variance=0.9)}, copy_mode="assign")
+    hooks._catalog = DataCatalog({"kept_report": reports, "parameters": parameters})
+    hooks._record = RunRecord(run_id="r", git_commit="abc")
+    hooks._keep_report("started")
+    return hooks
+
+
+def test_a_run_that_dies_leaves_what_its_rows_were_made_with(begun, reports):
+    (report,) = reports.load()
+    assert (report["run_id"], report["status"], report["git_commit"]) == ("r", "started", "abc")
+    assert report["parameters"]["pca"]["variance"] == 0.9
+    assert report["versions"]["numpy"]
+
+
+def test_a_failure_after_the_report_adds_to_it(begun, reports):
+    begun.before_dataset_saved("kept_report", {"run_id": "r", "status": "finished", "counts": {"listed": 3}})
+    begun.on_pipeline_error(ValueError("no figure"))
+    (report,) = reports.load()
+    assert (report["status"], report["error"]) == ("failed", "ValueError('no figure')")
+    assert report["counts"] == {"listed": 3}
+    assert report["parameters"]["pca"]["variance"] == 0.9
