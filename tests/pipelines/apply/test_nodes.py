@@ -12,6 +12,7 @@ from fruits_pipeline.errors import InputError
 from fruits_pipeline.fits import ARRAYS, Fit, FitCard
 from fruits_pipeline.parameters import ApplyParameters
 from fruits_pipeline.pipelines.apply.nodes import choose_fit
+from fruits_pipeline.schemas import struct_type
 
 ENCODER = Encoder(EncoderCard("MobileNetV2", 0.35, "onnx", "random:1", "1" * 64), b"")
 OTHER = Encoder(EncoderCard("MobileNetV2", 0.35, "onnx", "random:2", "2" * 64), b"")
@@ -34,39 +35,52 @@ def kept(one: Fit, is_current: bool = False) -> KeptFit:
 KEPT = [kept(fit("1")), kept(fit("2"), is_current=True), kept(fit("3", OTHER))]
 
 
+@pytest.fixture(scope="module")
+def nothing(spark):
+    """A projection without rows."""
+    return spark.createDataFrame([], struct_type("reduced_features"))
+
+
+def test_the_fit_in_use_is_that_of_the_rows_that_readers_see(spark):
+    """The latest fit may be that of a run which died before it projected anything."""
+    rows = spark.createDataFrame([("a", "1" * 16)], "path string, fit string")
+    assert choose_fit(KEPT, rows, ENCODER, IN_USE).card.fit == "1" * 16
+    assert choose_fit(KEPT, rows, ENCODER, named("2" * 16)).card.fit == "2" * 16
+
+
 @pytest.mark.parametrize(("parameters", "digit"), [(IN_USE, "2"), (named("2" * 16), "2"), (named("1" * 16), "1")])
-def test_the_fit_in_use_or_the_one_that_is_named(parameters, digit):
-    chosen = choose_fit(KEPT, ENCODER, parameters)
+def test_the_fit_in_use_or_the_one_that_is_named(nothing, parameters, digit):
+    chosen = choose_fit(KEPT, nothing, ENCODER, parameters)
     assert chosen.card == dataclasses.replace(fit(digit).card, compared={})  # nothing was fitted, so nothing compared
     np.testing.assert_array_equal(chosen.arrays["components"], [float(digit)] * 2)
 
 
-def test_before_the_first_fit():
+def test_before_the_first_fit(nothing):
     with pytest.raises(InputError) as caught:
-        choose_fit([], ENCODER, IN_USE)
+        choose_fit([], nothing, ENCODER, IN_USE)
     assert str(caught.value).startswith("There is no fit yet. Known: none. Make one with kedro run")
 
 
-def test_a_fit_that_does_not_exist():
+def test_a_fit_that_does_not_exist(nothing):
     with pytest.raises(InputError) as caught:
-        choose_fit(KEPT, ENCODER, named("9" * 16))
+        choose_fit(KEPT, nothing, ENCODER, named("9" * 16))
     message = str(caught.value)
     assert message.startswith(f"There is no fit {'9' * 16}. Known: {'1' * 16} of run run 1, {'2' * 16} of run run 2, ")
     assert "--params=apply.fit=FIT" in message
 
 
-def test_no_fit_in_use():
+def test_no_fit_in_use(nothing):
     """As after a run that died before it said which is in use."""
     with pytest.raises(InputError, match=f"There is no fit yet. Known: {'1' * 16} of run run 1"):
-        choose_fit([kept(fit("1"))], ENCODER, IN_USE)
+        choose_fit([kept(fit("1"))], nothing, ENCODER, IN_USE)
 
 
 @pytest.mark.parametrize(
     ("parameters", "encoder", "digit"), [(named("3" * 16), ENCODER, "3"), (IN_USE, OTHER, "2")], ids=["named", "in use"]
 )
-def test_a_fit_of_another_encoders_features(parameters, encoder, digit):
+def test_a_fit_of_another_encoders_features(nothing, parameters, encoder, digit):
     with pytest.raises(InputError) as caught:
-        choose_fit(KEPT, encoder, parameters)
+        choose_fit(KEPT, nothing, encoder, parameters)
     made_by = ENCODER if digit == "2" else OTHER
     message = str(caught.value)
     assert f"Fit {digit * 16} is of features of encoder {made_by.card.fingerprint}" in message
@@ -74,13 +88,13 @@ def test_a_fit_of_another_encoders_features(parameters, encoder, digit):
     assert "kedro run" in message
 
 
-def test_a_chosen_fit_is_the_one_in_use_from_now_on(tmp_path):
+def test_a_chosen_fit_is_the_one_in_use_from_now_on(nothing, tmp_path):
     """Through the datasets: the next run without a name takes the same."""
     for digit in ("1", "2"):
         FitDataset(filepath=str(tmp_path)).save(fit(digit))
-    chosen = choose_fit(KeptFitsDataset(filepath=str(tmp_path)).load(), ENCODER, named("1" * 16))
+    chosen = choose_fit(KeptFitsDataset(filepath=str(tmp_path)).load(), nothing, ENCODER, named("1" * 16))
     FitDataset(filepath=str(tmp_path)).save(chosen)
     assert FitDataset(filepath=str(tmp_path)).load().card.fit == "1" * 16
     kept_fits = KeptFitsDataset(filepath=str(tmp_path)).load()
-    assert choose_fit(kept_fits, ENCODER, IN_USE).card == chosen.card
+    assert choose_fit(kept_fits, nothing, ENCODER, IN_USE).card == chosen.card
     assert kept_fits[0].card.compared == {"with": "0" * 16}  # what was found when it was made stays

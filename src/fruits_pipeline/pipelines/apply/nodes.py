@@ -3,6 +3,8 @@
 import logging
 from dataclasses import replace
 
+from pyspark.sql import DataFrame
+
 from fruits_pipeline.datasets.fits import KeptFit
 from fruits_pipeline.encoders.card import Encoder
 from fruits_pipeline.errors import InputError
@@ -12,11 +14,15 @@ from fruits_pipeline.parameters import ApplyParameters
 logger = logging.getLogger(__name__)
 
 
-def choose_fit(kept_fits: list[KeptFit], encoder: Encoder, parameters: ApplyParameters) -> Fit:
+def choose_fit(
+    kept_fits: list[KeptFit], kept_projection: DataFrame, encoder: Encoder, parameters: ApplyParameters
+) -> Fit:
     """Takes an earlier fit, so that the axes of new projections are those of the old ones.
 
     Args:
         kept_fits: All fits so far.
+        kept_projection: `reduced_features` as it stands. Its rows name the fit in use: the latest fit may be that of a
+            run which died before it projected anything.
         encoder: The encoder of this run.
         parameters: The fit's name, or none for the one in use.
 
@@ -26,7 +32,8 @@ def choose_fit(kept_fits: list[KeptFit], encoder: Encoder, parameters: ApplyPara
     Raises:
         InputError: If there is no such fit, or it was made of another encoder's features.
     """
-    chosen = [kept for kept in kept_fits if kept.card.fit == parameters.fit or (not parameters.fit and kept.is_current)]
+    wanted = parameters.fit or fit_in_use(kept_fits, kept_projection)
+    chosen = [kept for kept in kept_fits if kept.card.fit == wanted]
     if not chosen:
         known = ", ".join(f"{kept.card.fit} of run {kept.card.run_id}" for kept in kept_fits) or "none"
         raise InputError(
@@ -42,3 +49,9 @@ def choose_fit(kept_fits: list[KeptFit], encoder: Encoder, parameters: ApplyPara
     logger.info("Fit %s of run %s: %d components of %d images", card.fit, card.run_id, card.n_components, card.n_images)
     fit = chosen[0].load()
     return replace(fit, card=replace(card, compared={}))
+
+
+def fit_in_use(kept_fits: list[KeptFit], kept_projection: DataFrame) -> str | None:
+    """Name of the fit that made the projection; where there is no row, of the latest fit."""
+    row = kept_projection.select("fit").first()
+    return row["fit"] if row else next((kept.card.fit for kept in kept_fits if kept.is_current), None)

@@ -10,7 +10,12 @@ def create_pipeline() -> Pipeline:
     """Features to their projection with an earlier fit."""
     return Pipeline(
         [
-            Node(choose_fit, inputs=["kept_fits", "encoder", "params:apply"], outputs="fit", name="choose_fit"),
+            Node(
+                choose_fit,
+                inputs=["kept_fits", "kept_projection", "encoder", "params:apply"],
+                outputs="fit",
+                name="choose_fit",
+            ),
             create_projection(),
         ],
         tags="apply",
