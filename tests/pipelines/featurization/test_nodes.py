@@ -160,6 +160,21 @@ def test_bad_images_are_tried_again_when_the_decoder_or_the_limit_changes(spark)
     assert paths(raised) == ["both", "other", "same", "unknown"]
 
 
+def test_the_latest_row_of_an_image_decides(spark):
+    """As after a refresh in which an image could not be read, though it had features before."""
+    listed = table(spark, "labeled_images", [labeled(path) for path in ("lost in a refresh", "mended", "bad by now")])
+    rows = [
+        featurized("lost in a refresh", run_id=OLDER_RUN),
+        featurized("lost in a refresh", None, reason="unreadable"),
+        featurized("mended", None, reason="unreadable", run_id=OLDER_RUN),
+        featurized("mended"),
+        featurized("bad by now", run_id=OLDER_RUN),
+        featurized("bad by now", None),
+    ]
+    committed = table(spark, "featurized_images", rows)
+    assert paths(select_pending(listed, committed, ENCODER, parameters())) == ["lost in a refresh"]
+
+
 # ---- the account -----------------------------------------------------------------------------------------------------
 
 
