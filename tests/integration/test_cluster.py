@@ -27,7 +27,6 @@ from .cluster import (
     assert_same,
     assert_same_features,
     download,
-    free_ports,
     make_environment,
     make_spark_home,
     unpack_project,
@@ -36,7 +35,7 @@ from .cluster import (
 from .outputs import report
 from .packed_project import copy_project, make_package
 from .s3_proxy import Fault, Request, S3Proxy
-from .s3_server import S3Server
+from .s3_server import S3Server, free_ports
 from .s3a import S3AError, write_spark_conf
 
 pytestmark = [

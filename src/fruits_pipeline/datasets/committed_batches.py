@@ -9,7 +9,6 @@ from kedro.io import AbstractDataset
 from kedro.io.core import Version, generate_timestamp
 
 from fruits_pipeline.datasets.committed_folders import CommittedFolders
-from fruits_pipeline.schemas import struct_type
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -71,16 +70,7 @@ class CommittedBatchesDataset(AbstractDataset[Any, Any]):
 
     def load(self) -> DataFrame:
         """All rows of all committed batches; an empty table if there is none."""
-        from kedro_datasets._utils.spark_utils import get_spark_with_remote_support
-
-        spark = get_spark_with_remote_support()
-        folders = [self._folders.spark_path(batch) for batch in self.committed_batches()]
-        if folders:
-            reader = spark.read.schema(struct_type(self._table)).option("__globPaths__", "false")
-            rows: DataFrame = reader.parquet(*folders)
-        else:
-            rows = spark.createDataFrame([], struct_type(self._table))
-        return rows
+        return self._folders.read(self.committed_batches(), self._table)
 
     def save(self, data: DataFrame) -> None:
         """Writes one batch, named after the run.

@@ -7,13 +7,16 @@ import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import fsspec
 from kedro.io import DatasetError
 from kedro.io.core import get_protocol_and_path
 
-from fruits_pipeline.datasets.files import write_whole
+from fruits_pipeline.datasets.files import open_store, write_whole
+from fruits_pipeline.schemas import struct_type
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
 
 COMMITTED: Final = "_SUCCESS"
 """Hadoop's mark of a finished job (FileOutputCommitter.SUCCEEDED_FILE_NAME); a folder without it does not exist."""
@@ -103,6 +106,23 @@ class CommittedFolders:
         with contextlib.suppress(FileNotFoundError):  # S3 has no folders: without files there is none
             filesystem.rm(folder, recursive=True)
 
+    def read(self, names: list[str], table: str) -> DataFrame:
+        """The rows of some folders; none if there are no folders.
+
+        Args:
+            names: Of the folders.
+            table: Name of the table's columns in `fruits_pipeline.schemas`.
+        """
+        from kedro_datasets._utils.spark_utils import get_spark_with_remote_support
+
+        spark = get_spark_with_remote_support()
+        if not names:
+            empty: DataFrame = spark.createDataFrame([], struct_type(table))
+            return empty
+        reader = spark.read.schema(struct_type(table)).option("__globPaths__", "false")
+        rows: DataFrame = reader.parquet(*(self.spark_path(name) for name in names))
+        return rows
+
     def spark_path(self, name: str) -> str:
         """A folder's address for Spark."""
         scheme = {"file": "file", "s3": "s3a"}.get(self.protocol, self.protocol)
@@ -125,7 +145,7 @@ class CommittedFolders:
         return sorted(name for name in names if name.startswith(f"{self.key}="))
 
     def _filesystem(self) -> Any:
-        return fsspec.filesystem("s3" if self.protocol == "s3a" else self.protocol, use_listings_cache=False)
+        return open_store(f"{self.protocol}://{self.path}")[0]
 
 
 def _own_words(content: bytes) -> Mapping[str, Any]:

@@ -9,7 +9,6 @@ from kedro.io.core import Version, generate_timestamp
 
 from fruits_pipeline.datasets.committed_folders import CommittedFolders
 from fruits_pipeline.errors import InputError
-from fruits_pipeline.schemas import struct_type
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -71,17 +70,8 @@ class CommittedTableDataset(AbstractDataset[Any, Any]):
         Raises:
             InputError: If there is none.
         """
-        from kedro_datasets._utils.spark_utils import get_spark_with_remote_support
-
         version = self._version_to_load()
-        spark = get_spark_with_remote_support()
-        reader = spark.read.schema(struct_type(self._table)).option("__globPaths__", "false")
-        rows: DataFrame = (
-            reader.parquet(self._folders.spark_path(version))
-            if version
-            else spark.createDataFrame([], struct_type(self._table))
-        )
-        return rows
+        return self._folders.read([version] if version else [], self._table)
 
     def _version_to_load(self) -> str | None:
         committed = self._folders.committed()
