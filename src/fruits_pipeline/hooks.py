@@ -54,7 +54,7 @@ class ProjectHooks:
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
-        """Checks the names of runtime parameters and hands Spark its settings; starts nothing."""
+        """Checks the names of runtime parameters and hands Spark its settings, which starts Java under `kedro run`."""
         self._env = context.env or "base"
         self._project = context.project_path
         check_parameter_names(context._runtime_params or {})
@@ -67,7 +67,7 @@ class ProjectHooks:
         if "raw_images" in pipeline.inputs():
             check_images(catalog["raw_images"]._describe()["filepath"])
         self._lock_output(output_root(catalog), run_params["run_id"])
-        spark.start_in_background()
+        spark.start_in_background(afterwards=prepare_figures if "scree_plot" in pipeline.datasets() else None)
         self._catalog = catalog
         self._record = RunRecord(
             run_id=run_params["run_id"],
@@ -175,6 +175,13 @@ class ProjectHooks:
         if self._progress:
             self._progress.stop()
             self._progress = None
+
+
+def prepare_figures() -> None:
+    """Imports what the figures need, while the pipeline waits for its first tables."""
+    from fruits_pipeline.pipelines.reporting import figures
+
+    figures.prepare_figures()
 
 
 def check_parameter_names(given: dict[str, Any]) -> None:

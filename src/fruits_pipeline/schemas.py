@@ -39,6 +39,9 @@ class Rule(NamedTuple):
     condition: str
 
 
+# About arrays: `array_contains` is null where it finds nothing and one of the elements is null, so `not array_contains`
+# holds only without nulls. Spark compiles these loops; `exists` and `forall` with a lambda are interpreted, and cost a
+# second per 10,000 images.
 _KNOWN_FILE: Final = {
     "length is known": Rule("length", "length >= 0"),
     "modification time is known": Rule("modification_time", "modification_time is not null"),
@@ -92,7 +95,7 @@ RULES: Final[dict[str, dict[str, Rule]]] = {
         "reason is a known code": Rule("reason", f"reason is null or reason in ({_REASONS_SQL})"),
         f"{N_FEATURES} features": Rule(
             "features",
-            f"features is null or (size(features) = {N_FEATURES} and not exists(features, x -> x is null))",
+            f"features is null or (size(features) = {N_FEATURES} and not array_contains(features, float('nan')))",
         ),
         # array_min/array_max order NaN above every number, so NaN and infinity break the upper bound too.
         "features are finite and within ReLU6's 0 ... 6": Rule(
@@ -110,7 +113,9 @@ RULES: Final[dict[str, dict[str, Rule]]] = {
             "and features_run_id is not null and run_id is not null",
         ),
         "pca_features are finite": Rule(
-            "pca_features", "forall(pca_features, x -> not isnan(x) and abs(x) < double('inf'))"
+            "pca_features",
+            "size(pca_features) = 0 or (not array_contains(pca_features, double('nan')) "
+            "and array_min(pca_features) > double('-inf') and array_max(pca_features) < double('inf'))",
         ),
     },
 }

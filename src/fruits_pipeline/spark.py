@@ -10,15 +10,20 @@ import shlex
 import signal
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from importlib.resources import files
 from typing import Any
 
 from fruits_pipeline import class_archive, workers
-from fruits_pipeline.java import find_java
+from fruits_pipeline.errors import InputError
+from fruits_pipeline.java import check_java, find_java
 
 _JAVA_OPTIONS = "spark.driver.extraJavaOptions"
+
+_run_is_coming = threading.Event()
+_jvm: threading.Thread | None = None
+"""Waits for the JVM that `configure` has started."""
 
 
 def configure(settings: Mapping[str, Any]) -> None:
@@ -36,6 +41,40 @@ def configure(settings: Mapping[str, Any]) -> None:
     settings = {**settings, _JAVA_OPTIONS: " ".join(java_options).strip()}
     arguments = [part for key, value in settings.items() for part in ("--conf", f"{key}={_text(value)}")]
     os.environ["PYSPARK_SUBMIT_ARGS"] = shlex.join([*arguments, "pyspark-shell"])
+    if _run_is_coming.is_set():
+        _launch_jvm()
+
+
+def announce_run() -> None:
+    """Says that this process is going to run pipelines: `configure` then starts Java at once.
+
+    Java takes most of a second to come up, in which Kedro makes the catalog. Commands that only look at the project
+    (`kedro viz`, `kedro catalog list`) never say so, and start none.
+    """
+    _run_is_coming.set()
+
+
+def _launch_jvm() -> None:
+    """Starts Java, without Spark in it: a run that is refused now ends it without a word."""
+    global _jvm
+    with suppress(InputError):  # without a usable Java, the run's own check says so
+        check_java()
+        _import_pyspark()
+        # No daemon: a process that ends now waits for Java to be up, or PySpark would leave a folder in /tmp behind.
+        _jvm = threading.Thread(target=_connect, name="java-start")
+        _jvm.start()
+
+
+def _connect() -> None:
+    from pyspark import SparkContext
+
+    with suppress(Exception):  # whoever needs Spark meets the same failure and reports it
+        SparkContext._ensure_initialized()
+
+
+def _import_pyspark() -> None:
+    """Imports PySpark in the main thread: two that do it at once would meet in its circular imports."""
+    import pyspark.sql.functions  # noqa: F401
 
 
 def _quiet_logs() -> str:
@@ -55,29 +94,35 @@ def _use_utf8_file_names() -> None:
         os.environ["LC_ALL"] = "C.UTF-8"
 
 
-def start_in_background() -> None:
+def start_in_background(afterwards: Callable[[], None] | None = None) -> None:
     """Starts Spark, and on a local master its Python workers, while Kedro prepares the first node.
 
     Call it after `configure`. Does nothing without Java, or where spark-submit has started Spark.
 
     The first dataset that wants a session waits for this one. A failure here is no failure yet: whoever needs Spark
     meets the same one and reports it.
+
+    Args:
+        afterwards: What else this thread can do, once Spark has started. Not before: Py4J makes hundreds of calls
+            then, and after each one it would wait for this work to let go of Python's global lock.
     """
-    # Imported here, because two threads that import PySpark at once would meet in the middle of its circular imports.
-    import pyspark.sql.functions  # noqa: F401
-
+    _import_pyspark()
     if find_java() and "PYSPARK_GATEWAY_PORT" not in os.environ:
-        threading.Thread(target=_start, name="spark-start", daemon=True).start()
+        threading.Thread(target=_start, args=(afterwards,), name="spark-start", daemon=True).start()
 
 
-def _start() -> None:
+def _start(afterwards: Callable[[], None] | None) -> None:
     from pyspark import SparkContext
 
+    if _jvm:
+        _jvm.join()
     with suppress(Exception):
         context = SparkContext.getOrCreate()
         if str(context.master).startswith("local"):
             cores = context.defaultParallelism
             context.parallelize(range(cores), cores).foreachPartition(workers.prepare)
+        if afterwards:
+            afterwards()
 
 
 def restore_interrupts() -> None:

@@ -178,7 +178,8 @@ def project_features(
     Yields:
         `reduced_features`, not yet evaluated; nothing if what is there was made of the same features with this fit.
     """
-    if is_projected(kept_projection, image_counts["digest"], fit):
+    has_new_images = run.n_pending > 0  # then there is nothing to find out by reading the projection
+    if not has_new_images and is_projected(kept_projection, image_counts["digest"], fit):
         logger.info("The features and the fit are those of the last run: its projection is still good")
         return
     features = select_current_features(featurized_images, image_status)

@@ -25,6 +25,11 @@ def draw_cumulative_variance(ratio: np.ndarray) -> go.Figure:
     return figure
 
 
+def prepare_figures() -> None:
+    """Draws a figure for nobody: with its first one Plotly imports much more, IPython included, for half a second."""
+    draw_cumulative_variance(np.ones(1))
+
+
 def draw_points(points: pd.DataFrame, ratio: np.ndarray) -> go.Figure:
     """Scatter of the first two components.
 

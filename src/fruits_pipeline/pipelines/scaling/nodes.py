@@ -50,7 +50,8 @@ def compute_moments(
         logger.info("The features are those of the last run: its moments are still good")
         return
     features = select_current_features(featurized_images, image_status).select("features")
-    rows = _partial_moments(features, parameters.block_rows).collect()
+    # Not collect(): Spark pickles binary columns as text, which takes half a second for two matrices.
+    rows = _partial_moments(features, parameters.block_rows).toArrow().to_pylist()
     moments = merge_pairwise(unpack(row["count"], row["mean"], row["comoment"]) for row in rows)
     if moments is None:
         raise InputError(
