@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 from pyspark.sql import SparkSession
 
 PROJECT = Path(__file__).resolve().parents[1]
 SAMPLE = PROJECT / "data" / "01_raw" / "sample"
 SHARED = PROJECT.parent / "shared"
+SETTINGS = yaml.safe_load((PROJECT / "conf" / "base" / "spark.yml").read_text())
 
 os.environ.update(KEDRO_DISABLE_TELEMETRY="1", PYSPARK_PYTHON=sys.executable, SPARK_LOCAL_IP="127.0.0.1")
 
@@ -51,7 +53,7 @@ def spark() -> Iterator[SparkSession]:
         .config("spark.ui.enabled", False)
         .config("spark.driver.bindAddress", "127.0.0.1")
         .config("spark.driver.host", "127.0.0.1")
-        .config("spark.driver.extraJavaOptions", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")  # as conf/base/spark.yml
+        .config("spark.driver.extraJavaOptions", SETTINGS["spark.driver.extraJavaOptions"])
         .config("spark.sql.shuffle.partitions", 4)
         .config("spark.sql.session.timeZone", "UTC")
         .config("spark.log.level", "OFF")

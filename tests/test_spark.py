@@ -1,12 +1,16 @@
-"""Spark's settings, without starting it."""
+"""Spark's settings, without starting it; and how it starts, in processes of their own."""
 
 import os
 import shlex
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from fruits_pipeline import java, spark
+
+SETTINGS = Path(__file__).resolve().parents[1] / "conf" / "base" / "spark.yml"
 
 
 @pytest.fixture(autouse=True)
@@ -47,3 +51,43 @@ def test_file_names_are_utf8_for_the_jvm(monkeypatch, locale, expected):
     monkeypatch.setenv("LC_CTYPE", "")
     spark.configure({})
     assert os.environ.get("LC_ALL") == expected
+
+
+def run_code(code: str) -> subprocess.CompletedProcess[str]:
+    """Runs Python code that finds the project's settings of Spark in `settings`."""
+    begin = f"import yaml; from fruits_pipeline import spark; settings = yaml.safe_load(open({str(SETTINGS)!r}))\n"
+    return subprocess.run([sys.executable, "-c", begin + code], capture_output=True, text=True, timeout=120, check=True)
+
+
+JAVA_ONLY = """
+from pyspark import SparkContext
+spark.configure(settings)
+print(spark._jvm)
+spark.announce_run()
+spark.configure(settings)
+spark._jvm.join()
+print(SparkContext._gateway.jvm.java.lang.Math.abs(-5), SparkContext._active_spark_context)
+"""
+
+
+@pytest.mark.slow
+def test_java_starts_early_for_a_run_and_for_nothing_else():
+    done = run_code(JAVA_ONLY)
+    assert done.stdout.split() == ["None", "5", "None"]
+    assert done.stderr == ""
+
+
+IMPORTED = """
+spark.configure(settings)
+from pyspark import SparkContext
+def imported(_):
+    import sys
+    return [[name in sys.modules for name in ("pandas", "pyarrow", "fruits_pipeline.workers.featurization", "kedro")]]
+print(SparkContext.getOrCreate().parallelize(range(2), 2).mapPartitions(imported).collect())
+"""
+
+
+@pytest.mark.slow
+def test_workers_begin_with_all_imports_done():
+    """Asked by a function that needs none of them: their common parent has done the imports."""
+    assert run_code(IMPORTED).stdout.strip() == str([[True, True, True, False]] * 2)

@@ -46,6 +46,10 @@ _KNOWN_TO_SPARK = (
         r"Answer from Java side is empty|Error while sending or receiving|Java gateway process exited",
         f"Spark's Java process has ended: somebody killed it, or the machine ran out of memory. {_CONTINUE}",
     ),
+    (
+        r"Failed to find the pipeline named '(?P<what>[^']*)'",
+        "There is no pipeline {what}. `kedro registry list` names those that there are.",
+    ),
     (r"Permission denied|AccessDenied", "A folder may not be read or written: check its permissions."),
 )
 

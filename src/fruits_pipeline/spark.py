@@ -10,8 +10,8 @@ import shlex
 import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from importlib.resources import files
 from typing import Any
 
@@ -67,9 +67,32 @@ def _launch_jvm() -> None:
 
 def _connect() -> None:
     from pyspark import SparkContext
+    from pyspark.java_gateway import launch_gateway
 
-    with suppress(Exception):  # whoever needs Spark meets the same failure and reports it
-        SparkContext._ensure_initialized()
+    with suppress(Exception), _said_by_java() as stderr:  # whoever needs Spark meets the same failure and reports it
+        SparkContext._ensure_initialized(gateway=launch_gateway(popen_kwargs={"stderr": stderr}))
+
+
+@contextmanager
+def _said_by_java() -> Iterator[int]:
+    """A pipe for Java's standard error that comes out at this process's, without the line that each start begins with.
+
+    Spark asks for a module that the JVM calls incubating: it would be the first line also of a run that is refused.
+    """
+    read, write = os.pipe()
+    threading.Thread(target=_forward, args=(read,), name="java-stderr", daemon=True).start()
+    try:
+        yield write
+    finally:
+        os.close(write)  # Java has its own
+
+
+def _forward(stream: int) -> None:
+    with os.fdopen(stream, errors="replace") as lines:
+        for line in lines:
+            if not line.startswith("WARNING: Using incubator modules"):
+                sys.stderr.write(line)
+                sys.stderr.flush()
 
 
 def _import_pyspark() -> None:

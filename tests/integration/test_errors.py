@@ -47,6 +47,14 @@ def test_wrong_parameters_fail_before_anything_starts(kedro, tmp_path, params, w
     assert "incubator" not in done.stderr  # the JVM's first word
 
 
+def test_a_pipeline_that_does_not_exist_leaves_nothing_behind(kedro, tmp_path):
+    """Java has been started by then, with a folder of PySpark's for its port."""
+    done = kedro("run", "--pipelines=scalling", f"--params=output={tmp_path / 'out'}", TMPDIR=str(tmp_path))
+    fails(done, "no pipeline scalling", "kedro registry list")
+    assert "incubator" not in done.stderr
+    assert not [path for path in tmp_path.iterdir() if path.is_dir()]
+
+
 def test_no_java(kedro, tmp_path):
     fails(kedro("run", f"--params=output={tmp_path}", JAVA_HOME=str(tmp_path), PATH="/usr/bin:/bin"), "Java", "JDK 17")
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 
 def prepare(_: Iterable[int]) -> None:
-    """Imports in a worker what its first real task would have to import."""
+    """Imports what the first real task would have to import: in the process that forks the workers, or in a worker."""
     import pandas  # noqa: F401 - PySpark's Arrow serializers import it
 
     from fruits_pipeline.workers import featurization, listing, moments, projection  # noqa: F401

@@ -400,6 +400,13 @@ def test_what_is_projected_is_not_projected_again(tables, nothing):
     assert not is_projected(nothing, "0", made)  # nothing of nothing is still to be written
 
 
+def test_new_images_are_projected_without_a_look_at_the_old_projection(tables):
+    vectors, paths, featurized, status = tables
+    run = RunRecord("run 2", n_pending=1)
+    (table,) = projected(featurized, status, None, keep(vectors), run)
+    assert sorted(row["path"] for row in table.collect()) == sorted(paths)
+
+
 def test_projection_on_no_components_keeps_every_image(tables, nothing):
     vectors, paths, featurized, status = tables
     made = keep(np.tile(vectors[:1], (2, 1)))
