@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from fruits_pipeline import java, spark
 
@@ -38,6 +39,13 @@ def test_a_setting_without_a_value_is_left_to_spark():
     assert "None" not in arguments
 
 
+@pytest.mark.parametrize(("platform", "is_used"), [("linux", True), ("darwin", False)])
+def test_workers_inherit_imports_only_where_that_is_safe(monkeypatch, platform, is_used):
+    monkeypatch.setattr(sys, "platform", platform)
+    spark.configure(yaml.safe_load(SETTINGS.read_text()))
+    assert ("spark.python.daemon.module=" in os.environ["PYSPARK_SUBMIT_ARGS"]) is is_used
+
+
 def test_spark_submit_keeps_its_own_settings(monkeypatch):
     monkeypatch.setenv("PYSPARK_GATEWAY_PORT", "1")
     spark.configure({"spark.app.name": "x"})
@@ -67,13 +75,16 @@ spark.announce_run()
 spark.configure(settings)
 spark._jvm.join()
 print(SparkContext._gateway.jvm.java.lang.Math.abs(-5), SparkContext._active_spark_context)
+first = spark._jvm
+spark.configure(settings)
+print(spark._jvm is first)
 """
 
 
 @pytest.mark.slow
 def test_java_starts_early_for_a_run_and_for_nothing_else():
     done = run_code(JAVA_ONLY)
-    assert done.stdout.split() == ["None", "5", "None"]
+    assert done.stdout.split() == ["None", "5", "None", "True"]
     assert done.stderr == ""
 
 

@@ -21,6 +21,8 @@ from fruits_pipeline.java import check_java, find_java
 
 _JAVA_OPTIONS = "spark.driver.extraJavaOptions"
 
+_DAEMON = "spark.python.daemon.module"
+
 _run_is_coming = threading.Event()
 _jvm: threading.Thread | None = None
 """Waits for the JVM that `configure` has started."""
@@ -37,11 +39,13 @@ def configure(settings: Mapping[str, Any]) -> None:
         return  # started by spark-submit: its JVM is there already, with its own settings
     _use_utf8_file_names()
     settings = {key: value for key, value in settings.items() if value is not None}
+    if sys.platform != "linux":  # macOS's own BLAS, which NumPy uses there, may crash in a process that was forked
+        settings.pop(_DAEMON, None)
     java_options = [_quiet_logs(), *class_archive.options(find_java()), str(settings.get(_JAVA_OPTIONS, ""))]
     settings = {**settings, _JAVA_OPTIONS: " ".join(java_options).strip()}
     arguments = [part for key, value in settings.items() for part in ("--conf", f"{key}={_text(value)}")]
     os.environ["PYSPARK_SUBMIT_ARGS"] = shlex.join([*arguments, "pyspark-shell"])
-    if _run_is_coming.is_set():
+    if _run_is_coming.is_set() and _jvm is None:  # one for all runs of this process
         _launch_jvm()
 
 
