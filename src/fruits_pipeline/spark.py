@@ -73,7 +73,9 @@ def _connect() -> None:
     from pyspark import SparkContext
     from pyspark.java_gateway import launch_gateway
 
-    with suppress(Exception), _said_by_java() as stderr:  # whoever needs Spark meets the same failure and reports it
+    # PySpark's own lock: whoever needs Spark in the meantime waits for this Java, and starts none. A failure here is
+    # met and reported there.
+    with suppress(Exception), SparkContext._lock, _said_by_java() as stderr:
         SparkContext._ensure_initialized(gateway=launch_gateway(popen_kwargs={"stderr": stderr}))
 
 

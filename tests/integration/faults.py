@@ -35,13 +35,16 @@ def kill_java() -> None:
 
 def kill_worker() -> None:
     """Kills one of Spark's Python workers, as the kernel does when memory runs out."""
-    os.kill(_children("pyspark.daemon")[-1], signal.SIGKILL)
+    os.kill(_children("fruits_pipeline.workers.daemon")[-1], signal.SIGKILL)
 
 
 def make_read_only() -> None:
     """Makes the filesystem of the output read-only, which is a mount of its own then."""
     subprocess.run(["mount", "-o", "remount,ro", os.environ["FRUITS_TEST_MOUNT"]], check=True)
 
+
+FIRES = "The fault comes now."
+"""What stands in the log of every run that a fault has met."""
 
 FAULTS = {
     function.__name__: function for function in (kill, terminate, interrupt, kill_java, kill_worker, make_read_only)
@@ -69,6 +72,7 @@ class FaultHooks:
     def fire(self, point: str) -> None:
         if point == self.point:
             self.point = ""
+            print(FIRES, file=sys.stderr, flush=True)
             self.fault()
 
     @hook_impl

@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from .faults import FIRES
 from .outputs import TABLES, Result, assert_same, read, report, result
 
 pytestmark = pytest.mark.slow
@@ -194,6 +195,8 @@ def test_a_killed_worker_costs_a_task(project, growth, output):
     """Spark starts another one and repeats the task: the run succeeds."""
     done = disturbed(project, output, "some of featurized_images", "kill_worker", params(growth, output))
     assert done.returncode == 0, done.stderr
+    assert FIRES in done.stderr
+    assert "Exception in thread" not in done.stderr  # the fault's own thread would not stop the run
     assert_same(result(output), growth.expected)
 
 
