@@ -43,10 +43,9 @@ def run_pipeline(**options: Any) -> Any:
     """
     _let_sigterm_interrupt()
     atexit.register(gc.freeze)  # or the interpreter would search all that it has for garbage before it ends: 0.3 s
-    spark.announce_run()
     options["params"] = with_absolute_paths(options["params"], Path.cwd())
     try:
-        with told_once():
+        with told_once(), spark.run_is_coming():
             return kedro_run.callback(**options)  # type: ignore[misc]
     except (Exception, KeyboardInterrupt) as error:
         message = explain(error)

@@ -45,17 +45,22 @@ def configure(settings: Mapping[str, Any]) -> None:
     settings = {**settings, _JAVA_OPTIONS: " ".join(java_options).strip()}
     arguments = [part for key, value in settings.items() for part in ("--conf", f"{key}={_text(value)}")]
     os.environ["PYSPARK_SUBMIT_ARGS"] = shlex.join([*arguments, "pyspark-shell"])
-    if _run_is_coming.is_set() and _jvm is None:  # one for all runs of this process
+    if _run_is_coming.is_set():
         _launch_jvm()
 
 
-def announce_run() -> None:
-    """Says that this process is going to run pipelines: `configure` then starts Java at once.
+@contextmanager
+def run_is_coming() -> Iterator[None]:
+    """Lets `configure` start Java at once, because pipelines will run.
 
     Java takes most of a second to come up, in which Kedro makes the catalog. Commands that only look at the project
-    (`kedro viz`, `kedro catalog list`) never say so, and start none.
+    (`kedro viz`, `kedro catalog list`) configure Spark, too, and start none.
     """
     _run_is_coming.set()
+    try:
+        yield
+    finally:
+        _run_is_coming.clear()
 
 
 def _launch_jvm() -> None:
@@ -75,8 +80,10 @@ def _connect() -> None:
 
     # PySpark's own lock: whoever needs Spark in the meantime waits for this Java, and starts none. A failure here is
     # met and reported there.
-    with suppress(Exception), SparkContext._lock, _said_by_java() as stderr:
-        SparkContext._ensure_initialized(gateway=launch_gateway(popen_kwargs={"stderr": stderr}))
+    with suppress(Exception), SparkContext._lock:
+        if SparkContext._gateway is None:
+            with _said_by_java() as stderr:
+                SparkContext._ensure_initialized(gateway=launch_gateway(popen_kwargs={"stderr": stderr}))
 
 
 @contextmanager
