@@ -20,7 +20,7 @@ _ENDED: dict[type[KeyboardInterrupt], str] = {Terminated: "Terminated"}
 
 TRACEBACK_HINT = "(For the whole traceback, set FRUITS_TRACEBACK=1.)"
 
-_KNOWN_TO_SPARK = (
+_KNOWN = (
     # A worker's own words; Spark wraps them in the worker's traceback.
     (r"fruits_pipeline\.errors\.\w+: (?P<what>[^\n]+)", "{what}"),
     (
@@ -95,7 +95,7 @@ def _message(chain: list[BaseException]) -> str | None:
             return str(link)
         if isinstance(link, ParameterValidationError):
             return _parameters(str(link))
-    return _from_spark(chain)
+    return _from_known_words(chain)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -124,9 +124,9 @@ def _parameters(message: str) -> str:
     return "\n".join(["Parameters out of range or unknown:", *(findings or [message]), where])
 
 
-def _from_spark(chain: list[BaseException]) -> str | None:
+def _from_known_words(chain: list[BaseException]) -> str | None:
     text = "\n".join(str(link) for link in chain)
-    for pattern, message in _KNOWN_TO_SPARK:
+    for pattern, message in _KNOWN:
         match = re.search(pattern, text)
         if match:
             return f"{message.format(**match.groupdict())} {TRACEBACK_HINT}"

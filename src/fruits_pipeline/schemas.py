@@ -39,9 +39,6 @@ class Rule(NamedTuple):
     condition: str
 
 
-# About arrays: `array_contains` is null where it finds nothing and one of the elements is null, so `not array_contains`
-# holds only without nulls. Spark compiles these loops; `exists` and `forall` with a lambda are interpreted, and cost a
-# second per 10,000 images.
 _KNOWN_FILE: Final = {
     "length is known": Rule("length", "length >= 0"),
     "modification time is known": Rule("modification_time", "modification_time is not null"),
@@ -86,6 +83,9 @@ COLUMNS: Final[dict[str, dict[str, str]]] = {
 }
 """Column names and Spark types of every table, in order."""
 
+# About arrays: `array_contains` is null where it finds nothing and one of the elements is null, so `not array_contains`
+# holds only without nulls. Spark compiles these loops; `exists` and `forall` with a lambda are interpreted, and cost a
+# second per 10,000 images.
 RULES: Final[dict[str, dict[str, Rule]]] = {
     "image_index": _KNOWN_FILE,
     "labeled_images": {**_KNOWN_FILE, **_HAS_LABEL},

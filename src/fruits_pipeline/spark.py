@@ -24,8 +24,6 @@ _JAVA_OPTIONS = "spark.driver.extraJavaOptions"
 _DAEMON = "spark.python.daemon.module"
 
 _run_is_coming = threading.Event()
-_jvm: threading.Thread | None = None
-"""Waits for the JVM that `configure` has started."""
 
 
 def configure(settings: Mapping[str, Any]) -> None:
@@ -65,13 +63,11 @@ def run_is_coming() -> Iterator[None]:
 
 def _launch_jvm() -> None:
     """Starts Java, without Spark in it: a run that is refused now ends it without a word."""
-    global _jvm
     with suppress(InputError):  # without a usable Java, the run's own check says so
         check_java()
         _import_pyspark()
         # No daemon: a process that ends now waits for Java to be up, or PySpark would leave a folder in /tmp behind.
-        _jvm = threading.Thread(target=_connect, name="java-start")
-        _jvm.start()
+        threading.Thread(target=_connect, name="java-start").start()
 
 
 def _connect() -> None:
@@ -150,8 +146,6 @@ def start_in_background(afterwards: Callable[[], None] | None = None) -> None:
 def _start(afterwards: Callable[[], None] | None) -> None:
     from pyspark import SparkContext
 
-    if _jvm:
-        _jvm.join()
     with suppress(Exception):
         context = SparkContext.getOrCreate()
         if str(context.master).startswith("local"):
