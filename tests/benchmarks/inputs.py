@@ -85,8 +85,9 @@ def make_stored_features(n: int, scratch: Path) -> Path:
             _write("image_status", status / f"part-{rank:05d}.parquet", rank, features)
         for folder in (batch, status):
             (folder / "_SUCCESS").touch()
-        (output / "04_feature" / "image_counts.json").write_text(json.dumps({"listed": n, "digest": f"of {n} rows"}))
         done.touch()
+    counts = {"listed": n, "with_features": n, "encoder": FINGERPRINT, "digest": f"of {n} rows"}
+    (output / "04_feature" / "image_counts.json").write_text(json.dumps(counts))
     return output
 
 
