@@ -113,12 +113,12 @@ def expect_success(outcome: Outcome) -> None:
     """Makes sure that a process ended well.
 
     Raises:
-        ContenderError: With the last line of its log, if not.
+        ContenderError: With the last lines of its log, if not.
     """
     if outcome.exit_code != 0:
         how = "took too long" if outcome.exit_code is None else f"exit code {outcome.exit_code}"
         words = [text.strip() for _, text in outcome.log if text.strip()]
-        raise ContenderError(f"{how}: {words[-1][:500] if words else 'it said nothing'}")
+        raise ContenderError(f"{how}: {' / '.join(words[-2:])[-500:] or 'it said nothing'}")
 
 
 def read_result(bench: Bench, n: int, outcome: Outcome) -> Measured:

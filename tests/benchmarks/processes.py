@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import fcntl
 import os
+import resource
 import signal
 import subprocess
 import tempfile
@@ -30,6 +32,9 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 GRACE = 30.0
 """Seconds that the children of a finished contender have to end by themselves."""
+
+_PR_SET_CHILD_SUBREAPER = 36
+"""From Linux's <sys/prctl.h>: orphans among the descendants become children of the process that asks for it."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +85,8 @@ def run(command: Sequence[str], cwd: Path, environment: Mapping[str, str], timeo
     """
     with exclusive(), tempfile.TemporaryFile("w+") as output:
         os.sync()  # what the one before has written is no work of this one
-        busy, stolen = _machine_seconds()
+        _adopt_orphans()
+        own, (busy, stolen) = _own_seconds(), _machine_seconds()
         began = time.time()
         process = subprocess.Popen(
             command,
@@ -100,8 +106,9 @@ def run(command: Sequence[str], cwd: Path, environment: Mapping[str, str], timeo
             wall = time.time() - began
             watch.end_all(GRACE if exit_code == 0 else 0)
             process.wait()
+        _bury_orphans()
         busy, stolen = (now - before for now, before in zip(_machine_seconds(), (busy, stolen), strict=True))
-        own = watch.processor_seconds
+        own = _own_seconds() - own
         processor = {"own": own, "others": max(0.0, busy - own), "stolen": stolen}
         output.seek(0)
         return Outcome(round(wall, 3), exit_code, output.read(), log.lines, watch.peaks, processor)
@@ -118,6 +125,25 @@ def _machine_seconds() -> tuple[float, float]:
     """Seconds that all cores were busy since boot, and those that the host took from them (proc(5), stat)."""
     user, nice, system, _, _, irq, soft, stolen = map(int, Path("/proc/stat").read_text().split()[1:9])
     return (user + nice + system + irq + soft) / _TICKS, stolen / _TICKS
+
+
+def _adopt_orphans() -> None:
+    """Makes this process the parent of every descendant that loses its own, so that its time is counted too."""
+    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER) failed")
+
+
+def _bury_orphans() -> None:
+    """Takes note of all children that have ended; only then does the kernel count their time as ours."""
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
+def _own_seconds() -> float:
+    """Processor time of all descendants that have ended, however short they lived."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 class _Log:
@@ -142,13 +168,12 @@ class _Log:
 
 @dataclass(frozen=True)
 class _Seen:
-    """One process of the tree: `started` tells it from a later one with the same id, `ticks` is its processor time."""
+    """One process of the tree; `started` tells it from a later one with the same id."""
 
     pid: int
     parent: int
     started: int
     name: str
-    ticks: int = 0
 
 
 @dataclass
@@ -167,7 +192,6 @@ class MemoryWatch:
     peaks: dict[str, int] = field(default_factory=dict)
     _seen: dict[int, _Seen] = field(default_factory=dict)
     _workers: set[int] = field(default_factory=set)
-    _ticks: dict[int, int] = field(default_factory=dict)
     _stopped: threading.Event = field(default_factory=threading.Event)
 
     def __enter__(self) -> MemoryWatch:
@@ -197,11 +221,6 @@ class MemoryWatch:
     def pids(self) -> list[int]:
         """All processes seen so far."""
         return list(self._seen)
-
-    @property
-    def processor_seconds(self) -> float:
-        """Processor time of all processes, up to the last look at each."""
-        return sum(self._ticks.values()) / _TICKS
 
     def _alive(self) -> list[_Seen]:
         now = (_read_stat(pid) for pid in self._seen)
@@ -246,7 +265,6 @@ class MemoryWatch:
         each = _read_stat(pid)
         if each is None:
             return None
-        self._ticks[pid] = each.ticks
         if pid == self.root:
             return "driver_python"
         if each.name == "java":
@@ -265,7 +283,7 @@ def _read_stat(pid: int) -> _Seen | None:
     except OSError:
         return None
     name, rest = text[text.index("(") + 1 : text.rindex(")")], text[text.rindex(")") + 2 :].split()
-    return None if rest[0] in "ZX" else _Seen(pid, int(rest[1]), int(rest[19]), name, int(rest[11]) + int(rest[12]))
+    return None if rest[0] in "ZX" else _Seen(pid, int(rest[1]), int(rest[19]), name)
 
 
 def _resident_mb(pid: int) -> tuple[int, int]:
