@@ -10,6 +10,7 @@ import pytest
 from kedro.io import DatasetError
 
 from fruits_pipeline.datasets import EncoderDataset, EncoderWeightsDataset, ExportedEncodersDataset
+from fruits_pipeline.encoders import card as card_module
 from fruits_pipeline.encoders.card import Encoder, EncoderCard
 from fruits_pipeline.errors import EncoderError
 
@@ -59,6 +60,17 @@ def test_the_current_encoder_is_the_last_and_all_are_kept(folder):
         "random:1": first,
         "random:2": second,
     }
+
+
+def test_what_our_own_code_computes_otherwise_by_now_is_exported_again(folder, monkeypatch):
+    dataset, old = EncoderDataset(filepath=folder), encoder("random:1")
+    dataset.save(old)
+    dataset.save(encoder("random:2", "tensorflow"))
+    monkeypatch.setitem(card_module._ARITHMETIC, "float32", ["in a new way"])
+    assert ExportedEncodersDataset(filepath=folder).load() == []
+    dataset.save(encoder("random:1"))
+    (known,) = ExportedEncodersDataset(filepath=folder).load()
+    assert known.load() == old
 
 
 def test_no_folder_no_encoders(folder):

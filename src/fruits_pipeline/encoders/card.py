@@ -5,12 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from fruits_pipeline.images import PREPROCESSING
 
 if TYPE_CHECKING:
     from fruits_pipeline.parameters import EncoderParameters
+
+_ARITHMETIC: Final = {"float32": [], "bfloat16": ["bfloat16 one image per call"]}
+"""What a precision adds to the fingerprint: how the workers compute, where that can change a feature. Nothing for
+float32, which was the only one when the first fingerprints were given."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +45,7 @@ class EncoderCard:
     def fingerprint(self) -> str:
         """16 hex digits over everything that can change a feature; equal fingerprints, equal features."""
         parts = [self.name, float(self.alpha), self.engine, self.weights_sha256, self.preprocessing]
-        if self.precision != "float32":  # which was the only one when the first fingerprints were given
-            parts.append(self.precision)
+        parts += _ARITHMETIC.get(self.precision, [self.precision])
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
     @property
