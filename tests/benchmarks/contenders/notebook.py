@@ -24,7 +24,7 @@ import pandas as pd
 from common import Clock, report
 from keras.applications.mobilenet_v2 import MobileNetV2, preprocess_input
 from keras.utils import img_to_array
-from notebook_reduction import reduce_features, start_spark
+from notebook_reduction import reduce_features, start_notebook_spark
 from PIL import Image
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -97,7 +97,7 @@ def main(images_folder: str, output: str, cores: str, weights_spec: str) -> None
     clock = Clock()
     counts = Path(output) / "counts"
     counts.mkdir(parents=True)
-    spark = start_spark(int(cores))
+    spark = start_notebook_spark(int(cores))
     weights = spark.sparkContext.broadcast(load_weights(weights_spec))
     clock.lap("imports_session_model")
     images = list_images(spark, images_folder)

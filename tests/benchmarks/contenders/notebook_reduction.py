@@ -10,26 +10,18 @@ from pyspark.ml.feature import PCA, StandardScaler
 from pyspark.ml.linalg import Vectors, VectorUDT
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
+from spark_session import start_spark
 
 MOST_COMPONENTS = 160
 
 
-def start_spark(cores: int) -> SparkSession:
-    """The original's session; only what would print or open a port is off."""
-    spark = (
-        SparkSession.builder.appName("notebook")
-        .master(f"local[{cores}]")
-        .config("spark.driver.memory", "6g")
-        .config("spark.driver.host", "127.0.0.1")
-        .config("spark.driver.bindAddress", "127.0.0.1")
-        .config("spark.ui.enabled", "false")
-        .config("spark.ui.showConsoleProgress", "false")
-        .config("spark.sql.parquet.writeLegacyFormat", "true")
-        .config("spark.sql.execution.arrow.maxRecordsPerBatch", "1024")
-        .getOrCreate()
-    )
-    spark.sparkContext.setLogLevel("ERROR")
-    return spark
+def start_notebook_spark(cores: int) -> SparkSession:
+    """The original's session."""
+    settings = {
+        "spark.sql.parquet.writeLegacyFormat": "true",
+        "spark.sql.execution.arrow.maxRecordsPerBatch": "1024",
+    }
+    return start_spark("notebook", cores, **settings)
 
 
 def reduce_features(features: DataFrame, n_images: int, output: str, clock: Clock) -> dict[str, Any]:

@@ -12,32 +12,16 @@ from common import Clock, report
 from pyspark import StorageLevel
 from pyspark.ml.feature import PCA, StandardScaler
 from pyspark.ml.functions import array_to_vector
-from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
+from spark_session import start_spark
 
 COMPONENTS = 160
-
-
-def start_spark(cores: int) -> SparkSession:
-    """A session with room for the kept vectors."""
-    spark = (
-        SparkSession.builder.appName("mllib")
-        .master(f"local[{cores}]")
-        .config("spark.driver.memory", "6g")
-        .config("spark.driver.host", "127.0.0.1")
-        .config("spark.driver.bindAddress", "127.0.0.1")
-        .config("spark.ui.enabled", "false")
-        .config("spark.ui.showConsoleProgress", "false")
-        .getOrCreate()
-    )
-    spark.sparkContext.setLogLevel("ERROR")
-    return spark
 
 
 def main(batch: str, output: str, cores: str) -> None:
     """Runs the job and prints its result."""
     clock = Clock()
-    spark = start_spark(int(cores))
+    spark = start_spark("mllib", int(cores))
     clock.lap("imports_session")
     stored = spark.read.parquet(batch)
     vectors = stored.select("path", "label", array_to_vector(F.col("features")).alias("vector"))

@@ -8,13 +8,13 @@ from __future__ import annotations
 import sys
 
 from common import Clock, report
-from notebook_reduction import reduce_features, start_spark
+from notebook_reduction import reduce_features, start_notebook_spark
 
 
 def main(batch: str, output: str, cores: str) -> None:
     """Runs the job and prints its result."""
     clock = Clock()
-    spark = start_spark(int(cores))
+    spark = start_notebook_spark(int(cores))
     features = spark.read.parquet(batch).select("path", "label", "features")
     n_rows = features.count()
     clock.lap("imports_session_count")
