@@ -134,10 +134,15 @@ def _adopt_orphans() -> None:
 
 
 def _bury_orphans() -> None:
-    """Takes note of all children that have ended; only then does the kernel count their time as ours."""
+    """Waits for all children to end; only then does the kernel count their time as ours.
+
+    The first thread of a process may be gone, so that it looks ended, while others still give its memory back.
+    """
+    deadline = time.monotonic() + GRACE
     with contextlib.suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
+        while time.monotonic() < deadline:
+            if not os.waitpid(-1, os.WNOHANG)[0]:
+                time.sleep(0.01)
 
 
 def _own_seconds() -> float:
