@@ -106,9 +106,9 @@ def run(command: Sequence[str], cwd: Path, environment: Mapping[str, str], timeo
             wall = time.time() - began
             watch.end_all(GRACE if exit_code == 0 else 0)
             process.wait()
-        _bury_orphans()
+        buried = _bury_orphans()
         busy, stolen = (now - before for now, before in zip(_machine_seconds(), (busy, stolen), strict=True))
-        own = _own_seconds() - own
+        own = _own_seconds() - own + watch.unwaited_seconds(buried)
         processor = {"own": own, "others": max(0.0, busy - own), "stolen": stolen}
         output.seek(0)
         return Outcome(round(wall, 3), exit_code, output.read(), log.lines, watch.peaks, processor)
@@ -133,20 +133,23 @@ def _adopt_orphans() -> None:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER) failed")
 
 
-def _bury_orphans() -> None:
-    """Waits for all children to end; only then does the kernel count their time as ours.
+def _bury_orphans() -> set[int]:
+    """Waits for all children to end, and says which did; only then does the kernel count their time as ours.
 
     The first thread of a process may be gone, so that it looks ended, while others still give its memory back.
     """
-    deadline = time.monotonic() + GRACE
+    deadline, buried = time.monotonic() + GRACE, set()
     with contextlib.suppress(ChildProcessError):
         while time.monotonic() < deadline:
-            if not os.waitpid(-1, os.WNOHANG)[0]:
+            if pid := os.waitpid(-1, os.WNOHANG)[0]:
+                buried.add(pid)
+            else:
                 time.sleep(0.01)
+    return buried
 
 
 def _own_seconds() -> float:
-    """Processor time of all descendants that have ended, however short they lived."""
+    """Processor time of all descendants that have ended, however short they lived, if somebody waited for them."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
@@ -173,12 +176,13 @@ class _Log:
 
 @dataclass(frozen=True)
 class _Seen:
-    """One process of the tree; `started` tells it from a later one with the same id."""
+    """One process of the tree: `started` tells it from a later one with the same id, `ticks` is its processor time."""
 
     pid: int
     parent: int
     started: int
     name: str
+    ticks: int
 
 
 @dataclass
@@ -197,6 +201,7 @@ class MemoryWatch:
     peaks: dict[str, int] = field(default_factory=dict)
     _seen: dict[int, _Seen] = field(default_factory=dict)
     _workers: set[int] = field(default_factory=set)
+    _unwaited: dict[int, int] = field(default_factory=dict)
     _stopped: threading.Event = field(default_factory=threading.Event)
 
     def __enter__(self) -> MemoryWatch:
@@ -227,6 +232,14 @@ class MemoryWatch:
         """All processes seen so far."""
         return list(self._seen)
 
+    def unwaited_seconds(self, buried: set[int]) -> float:
+        """Processor time, up to the last look, of those that nobody waited for: the kernel adds it to no parent's.
+
+        Args:
+            buried: Children that this process has waited for in the place of their own parent.
+        """
+        return sum(ticks for pid, ticks in self._unwaited.items() if pid not in buried) / _TICKS
+
     def _alive(self) -> list[_Seen]:
         now = (_read_stat(pid) for pid in self._seen)
         return [each for each in now if each and each.started == self._seen[each.pid].started]
@@ -238,6 +251,7 @@ class MemoryWatch:
             if count % SCAN_EVERY == 0:
                 self.scan()
             self._sample(_resident_mb, "rss")
+            self._sample_unwaited()
             if count % PSS_EVERY == 0:
                 self._sample(_proportional_mb, "pss")
 
@@ -261,6 +275,12 @@ class MemoryWatch:
                 self._workers.add(each.pid)
                 self._raise("workers", len(self._workers))
         self._raise(f"tree_{kind}", total)
+
+    def _sample_unwaited(self) -> None:
+        careless = {pid for pid in self._seen if _ignores_children(pid)}
+        for each in self._seen.values():
+            if each.parent in careless and (now := _read_stat(each.pid)):
+                self._unwaited[each.pid] = now.ticks
 
     def _raise(self, name: str, value: int) -> None:
         self.peaks[name] = max(self.peaks.get(name, 0), value)
@@ -288,7 +308,16 @@ def _read_stat(pid: int) -> _Seen | None:
     except OSError:
         return None
     name, rest = text[text.index("(") + 1 : text.rindex(")")], text[text.rindex(")") + 2 :].split()
-    return None if rest[0] in "ZX" else _Seen(pid, int(rest[1]), int(rest[19]), name)
+    return None if rest[0] in "ZX" else _Seen(pid, int(rest[1]), int(rest[19]), name, int(rest[11]) + int(rest[12]))
+
+
+def _ignores_children(pid: int) -> bool:
+    """Whether a process lets its children go without waiting (PySpark's daemon): bit SIGCHLD of SigIgn in proc(5)."""
+    try:
+        ignored = Path(f"/proc/{pid}/status").read_text().partition("SigIgn:")[2].split()[0]
+    except (OSError, IndexError):
+        return False
+    return bool(int(ignored, 16) >> (signal.SIGCHLD - 1) & 1)
 
 
 def _resident_mb(pid: int) -> tuple[int, int]:
