@@ -195,8 +195,11 @@ class Cluster:
         return {parent: pid for pid, parent, command in processes() if parent in workers and EXECUTOR in command}
 
     def lose_a_node(self) -> None:
-        """Kills one worker and its executor, as when a Spot instance is taken away."""
-        worker, executor = next(iter(self.executors().items()))
+        """Kills one worker and its executor, as when a Spot instance is taken away: the one with more work.
+
+        An executor that came late may have got no task at all, and nobody would miss it.
+        """
+        worker, executor = max(self.executors().items(), key=lambda node: n_python_workers(node[1]))
         python = [command for _, parent, command in processes() if parent == executor]
         assert all(str(self.node.python) in command for command in python), "the executor's Python is another one"
         assert python, "no Python is at work there"
@@ -263,6 +266,12 @@ def processes() -> Iterator[tuple[int, int, str]]:
             command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
             parent = (folder / "stat").read_text(errors="replace").rpartition(")")[2].split()[1]
             yield int(folder.name), int(parent), command
+
+
+def n_python_workers(executor: int) -> int:
+    """How many Python workers an executor's daemons have started: one for each task that ran at a time."""
+    daemons = {pid for pid, parent, _ in processes() if parent == executor}
+    return sum(parent in daemons for _, parent, _ in processes())
 
 
 def kill_with_children(pid: int) -> None:
