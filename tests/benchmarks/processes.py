@@ -277,7 +277,7 @@ class MemoryWatch:
         self._raise(f"tree_{kind}", total)
 
     def _sample_unwaited(self) -> None:
-        careless = {pid for pid in self._seen if _ignores_children(pid)}
+        careless = {pid for pid in {each.parent for each in self._seen.values()} if _ignores_children(pid)}
         for each in self._seen.values():
             if each.parent in careless and (now := _read_stat(each.pid)):
                 self._unwaited[each.pid] = now.ticks

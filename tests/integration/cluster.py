@@ -270,8 +270,8 @@ def processes() -> Iterator[tuple[int, int, str]]:
 
 def n_python_workers(executor: int) -> int:
     """How many Python workers an executor's daemons have started: one for each task that ran at a time."""
-    daemons = {pid for pid, parent, _ in processes() if parent == executor}
-    return sum(parent in daemons for _, parent, _ in processes())
+    parents = {pid: parent for pid, parent, _ in processes()}
+    return sum(parents.get(parent) == executor for parent in parents.values())
 
 
 def kill_with_children(pid: int) -> None:

@@ -70,9 +70,9 @@ class ExportedEncodersDataset(AbstractDataset[None, list[ExportedEncoder]]):
     def load(self) -> list[ExportedEncoder]:
         """Reads the cards of encoders that still are what they were; a payload is read when it is asked for."""
         folder = CardFolder(self._filepath)
-        cards = [(EncoderCard.from_dict(stored), stored["fingerprint"]) for stored in folder.cards()]
+        cards = {stored["fingerprint"]: EncoderCard.from_dict(stored) for stored in folder.cards()}
         # Where our own code computes otherwise since then, the card has another fingerprint now.
-        known = [card for card, fingerprint in cards if card.fingerprint == fingerprint]
+        known = [card for fingerprint, card in cards.items() if card.fingerprint == fingerprint]
         return [ExportedEncoder(card, functools.partial(_load, folder, card)) for card in known]
 
     def save(self, data: None) -> None:

@@ -85,8 +85,8 @@ def _open_onnx(encoder: Encoder, threads: int) -> Network:
 def _open_openvino(encoder: Encoder, threads: int) -> Network:
     """The same ONNX file in bfloat16, which ONNX Runtime does not have on x86.
 
-    Compiled for one image: a network for any number of them takes a third longer (6.9 against 5.1 ms, two processes on
-    two cores), and larger batches are slower than one, as in float32.
+    Compiled for one image: compiled for any number, the network takes a third longer for one (6.9 against 5.1 ms, two
+    processes on two cores).
 
     Raises:
         EncoderError: If OpenVINO is not installed, or this CPU does not multiply in bfloat16: emulated, it would be
