@@ -14,8 +14,8 @@ from kedro.config import OmegaConfigLoader
 from kedro.io import DataCatalog
 
 import fruits_pipeline
+from fruits_pipeline.contracts import RULES, WRITTEN_BY_WORKERS
 from fruits_pipeline.pipeline_registry import register_pipelines
-from fruits_pipeline.schemas import RULES
 from fruits_pipeline.settings import CONFIG_LOADER_ARGS
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -99,13 +99,13 @@ def test_every_saved_table_has_its_contract():
     written = set().union(*(pipeline.all_outputs() for pipeline in PIPELINES.values()))
     kinds = ("CommittedTableDataset", "CommittedBatchesDataset", "SparkDatasetV2", "SparkDataset")
     tables = {name for name in written if entries[name]["type"].endswith(kinds)}
-    assert {entries[name]["table"] for name in tables} == set(RULES)
+    assert {entries[name]["table"] for name in tables} == {*RULES, *WRITTEN_BY_WORKERS}
     for name in tables:
         table = entries[name]["table"]
         assert name.removeprefix("remaining_").replace("compacted_images", "featurized_images") == table
         assert Path(entries[name]["filepath"]).name == table
         assert entries[name]["versioned"] is True  # or the run's id does not name what it writes
-        assert entries[name]["validator"]["class"] == "fruits_pipeline.schemas.TableContract"
+        assert entries[name]["validator"]["class"] == "fruits_pipeline.contracts.TableContract"
         assert entries[name]["validator"]["options"] == {"table": table}
         assert entries[name]["validator"]["on"] == "save"
 

@@ -1,5 +1,7 @@
 """Reading files: in order, nothing lost, whatever their names; and which faults are the image's."""
 
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import fsspec
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 from fruits_pipeline import storage
 from fruits_pipeline.errors import InputError
 from fruits_pipeline.s3 import UnreadableObjectError
-from fruits_pipeline.storage import ImageFile, local_path, read_file, read_files
+from fruits_pipeline.storage import ImageFile, local_path, publish, read_file, read_files, unfinished_file
 
 ODD_NAMES = [
     "plain.jpg",
@@ -235,3 +237,55 @@ def test_any_name_in_a_remote_store(names, read_ahead):
 )
 def test_local_paths_are_not_decoded(path, expected):
     assert local_path(path) == Path(expected)
+
+
+# ---- writing ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_a_file_appears_whole_under_its_name(folder, name):
+    root, _ = folder
+    target = f"{root}/new {name}/{name}"
+    for content in (b"old", b"new and longer"):
+        with unfinished_file(target) as path:
+            path.write_bytes(content)
+            assert read_file(target).content != content
+            publish(path, target)
+        assert read_file(target).content == content
+        assert not path.exists()
+
+
+def half_written(target: str) -> Path:
+    """Where a writer wrote that failed before it was done."""
+    seen = []
+    with suppress(ValueError), unfinished_file(target) as path:
+        path.write_bytes(b"half")
+        seen.append(path)
+        raise ValueError
+    return seen[0]
+
+
+def test_an_unfinished_file_is_hidden_and_goes_when_its_writer_fails(tmp_path):
+    path = half_written(f"file://{tmp_path}/table/x.parquet")
+    assert path.parent == tmp_path / "table"
+    assert path.name.startswith(".x.parquet")
+    assert list(path.parent.iterdir()) == []
+
+
+def test_an_unfinished_file_for_a_bucket_is_a_temporary_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    path = half_written("s3a://bucket/table/x.parquet")
+    assert tmp_path in path.parents
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_writers_of_one_file_do_not_meet(tmp_path):
+    """As a task that Spark repeats while its first attempt still lives."""
+    target = str(tmp_path / "x.parquet")
+    with unfinished_file(target) as first, unfinished_file(target) as second:
+        first.write_bytes(b"1")
+        second.write_bytes(b"2")
+        publish(second, target)
+        assert (tmp_path / "x.parquet").read_bytes() == b"2"
+        publish(first, target)
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"1"]

@@ -14,7 +14,7 @@ class EncoderError(FruitsError):
 
 
 class ContractError(FruitsError):
-    """A table does not keep its contract (see `fruits_pipeline.schemas`)."""
+    """A table does not keep its contract (see `fruits_pipeline.contracts`)."""
 
 
 class QuarantineError(FruitsError):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -16,10 +18,21 @@ def replace_file(path: Path, content: bytes) -> None:
     Raises:
         OSError: If it cannot be written; then the old file is still there.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
+    with unfinished_beside(path) as unfinished:
         unfinished.write_bytes(content)
         unfinished.replace(path)
+
+
+@contextmanager
+def unfinished_beside(path: Path) -> Iterator[Path]:
+    """The path of a file to be written and then renamed to `path`; what is left of it at the end is removed.
+
+    Its name is hidden, so that nobody who reads the folder takes it for a finished file, and its own, so that two
+    processes may write the same file at once.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        yield unfinished
     finally:
         unfinished.unlink(missing_ok=True)

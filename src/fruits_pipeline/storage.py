@@ -1,20 +1,23 @@
-"""Reading image bytes in the workers, from the local disk or from S3, ahead of the network that uses them.
+"""What the workers read and write themselves, on the local disk or in S3: the bytes of images, and finished files.
 
-Spark only lists the images. Reading them here, some files ahead, hides the tens of milliseconds that every GET of an
-object store takes; Spark's own `binaryFile` reads one object after another.
+Spark only lists the images. Reading them here, some files ahead of the network that uses them, hides the tens of
+milliseconds that every GET of an object store takes; Spark's own `binaryFile` reads one object after another.
 """
 
 import errno
 import itertools
+import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from fruits_pipeline import s3
+from fruits_pipeline.files import unfinished_beside
 from fruits_pipeline.images import UnusableImageError
 
 _LASTING = (errno.EACCES, errno.EPERM, errno.ELOOP, errno.EISDIR, errno.ENAMETOOLONG)
@@ -119,6 +122,42 @@ def _read_remote(path: str) -> bytes:
         return s3.read_object(bucket, key)
     content: bytes = _filesystem(protocol).cat_file(rest)
     return content
+
+
+@contextmanager
+def unfinished_file(target: str) -> Iterator[Path]:
+    """A local path to write what `publish` will put in the place of `target`; removed at the end.
+
+    Args:
+        target: As paths in `read_files`.
+    """
+    if _is_local(target):
+        with unfinished_beside(local_path(target)) as path:
+            yield path
+    else:
+        with tempfile.TemporaryDirectory(prefix="fruits_pipeline-") as folder:
+            yield Path(folder) / "unfinished"
+
+
+def publish(file: Path, target: str) -> None:
+    """Makes a finished file appear under its name, whole, in the place of one that may be there already.
+
+    Args:
+        file: From `unfinished_file` of the same target.
+        target: As paths in `read_files`.
+
+    Raises:
+        OSError: When it fails for a cause that may pass.
+        InputError: When S3 refuses the caller.
+    """
+    protocol, _, rest = target.partition("://")
+    if _is_local(target):
+        file.replace(local_path(target))
+    elif protocol in s3.PROTOCOLS:
+        bucket, _, key = rest.partition("/")
+        s3.write_object(bucket, key, file)
+    else:
+        _filesystem(protocol).put_file(str(file), rest)
 
 
 @cache

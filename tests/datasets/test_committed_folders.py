@@ -2,14 +2,18 @@
 
 import itertools
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fsspec.implementations.local import LocalFileSystem
 from kedro.io import DatasetError
 
 from fruits_pipeline.datasets.committed_folders import CommittedFolders
+from fruits_pipeline.workers.writing import MappedRows
 
 DAY = timedelta(hours=24)
 
@@ -176,3 +180,42 @@ def test_removing_what_is_gone_is_no_error(tmp_path):
     for _ in range(2):
         folders(tmp_path).remove("batch=1")
     assert there(tmp_path) == ""
+
+
+# ---- what the workers write ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Rows(MappedRows):
+    """Rows whose writing is only told of."""
+
+    files: tuple[str, ...] = ()
+
+    def write(self, folder: str, options: Mapping[str, Any]) -> dict[str, int]:
+        return dict.fromkeys(self.files, 1)
+
+
+def test_what_killed_workers_left_unfinished_is_removed(tmp_path):
+    write(tmp_path, "1", mark=None)
+    folder = tmp_path / "batch=1"
+    for name in (".part-0.parquet.0123.tmp", "part-7.parquet"):
+        (folder / name).write_text("left")
+    folders(tmp_path).write("batch=1", Rows(None, iter, "labeled_images", files=("part-0.parquet",)), {})
+    assert [path.name for path in folder.iterdir()] == ["part-0.parquet"]
+    assert counted(tmp_path) == ""  # that takes a commit
+
+
+def test_files_that_only_the_workers_can_see_are_missed(tmp_path):
+    """As on a cluster without a common disk."""
+    write(tmp_path, "1", mark=None)
+    files = ("part-0.parquet", "part-1.parquet", "part-2.parquet")
+    with pytest.raises(DatasetError, match=r"2 of 3 files are not in .*batch=1, for example part-1\.parquet: .* disk"):
+        folders(tmp_path).write("batch=1", Rows(None, iter, "labeled_images", files=files), {})
+    with pytest.raises(DatasetError, match=r"3 of 3 files are not in .*batch=2"):
+        folders(tmp_path).write("batch=2", Rows(None, iter, "labeled_images", files=files), {})
+
+
+def test_no_rows_no_files(tmp_path):
+    folders(tmp_path).write("batch=1", Rows(None, iter, "labeled_images"), {})
+    folders(tmp_path).commit("batch=1", [])
+    assert counted(tmp_path) == "1"

@@ -85,39 +85,38 @@ class FaultHooks:
             threading.Thread(target=self._watch, args=(dataset_name,), daemon=True).start()
 
     def _watch(self, dataset_name: str) -> None:
-        """Waits until the first file is being written, or the first task's files are ready to be committed."""
-        pattern = "_temporary/0/task_*" if self.point.startswith("some of") else "_temporary/0/_temporary/*/part-*"
-        table = next(Path(os.environ["FRUITS_TEST_OUTPUT"]).glob(f"0*/{dataset_name}"), None)
-        while not (table and any(table.glob(f"*/{pattern}"))):
+        """Waits until the workers are at it, or until the first of their files is there."""
+        there = _has_files if self.point.startswith("some of") else _has_running_tasks
+        while not there(dataset_name):
             time.sleep(0.005)
-            table = next(Path(os.environ["FRUITS_TEST_OUTPUT"]).glob(f"0*/{dataset_name}"), None)
         self.fire(self.point)
 
 
-def before_commit(hooks: FaultHooks) -> None:
-    """All files are in their place, but the mark is not."""
-    from pyspark.sql import DataFrameWriter
-
-    write = DataFrameWriter.parquet
-
-    def parquet(self: DataFrameWriter, path: str, **options: object) -> None:
-        write(self, path, **options)
-        if hooks.point == f"before commit of {path.rsplit('/', 2)[-2]}":
-            Path(path.removeprefix("file://"), "_SUCCESS").unlink(missing_ok=True)
-            hooks.fire(hooks.point)
-
-    DataFrameWriter.parquet = parquet
+def _has_files(dataset_name: str) -> bool:
+    """Whether a folder without a mark has a finished file."""
+    tables = Path(os.environ["FRUITS_TEST_OUTPUT"]).glob(f"0*/{dataset_name}/*")
+    return any(any(folder.glob("part-*")) for folder in tables if not (folder / "_SUCCESS").exists())
 
 
-def after_replacement(hooks: FaultHooks) -> None:
-    """The new batch is committed, the old ones are still there."""
+def _has_running_tasks(_: str) -> bool:
+    from pyspark import SparkContext
+
+    tracker = SparkContext.getOrCreate().statusTracker()
+    stages = [tracker.getStageInfo(stage) for stage in tracker.getActiveStageIds()]
+    return any(stage.numActiveTasks for stage in stages if stage)
+
+
+def around_commits(hooks: FaultHooks) -> None:
+    """All files are in their place, but the mark is not; or the mark is there, and what it replaces is, too."""
     from fruits_pipeline.datasets.committed_folders import CommittedFolders
 
     commit = CommittedFolders.commit
 
     def commit_and_fire(self: CommittedFolders, name: str, replaces: list[str]) -> None:
+        hooks.fire(f"before commit of {Path(self.path).name}")
         commit(self, name, replaces)
-        hooks.fire("after replacement")
+        if replaces:
+            hooks.fire("after replacement")
 
     CommittedFolders.commit = commit_and_fire
 
@@ -128,8 +127,7 @@ def main() -> None:
 
     hooks = FaultHooks(point, FAULTS[fault])
     settings.HOOKS = (*settings.HOOKS, hooks)
-    before_commit(hooks)
-    after_replacement(hooks)
+    around_commits(hooks)
     sys.argv = ["kedro", *arguments]
     from kedro.framework.cli import main as kedro
 

@@ -40,6 +40,10 @@ class Request:
         return self.method == "GET" and bool(self.key)
 
     @property
+    def is_write(self) -> bool:
+        return self.method in ("PUT", "POST") and bool(self.key)
+
+    @property
     def is_listing(self) -> bool:
         return "list-type=2" in self.target
 

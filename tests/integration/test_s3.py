@@ -9,7 +9,7 @@ import pytest
 from fruits_pipeline import s3
 from fruits_pipeline.errors import InputError
 from fruits_pipeline.listing import File, list_files
-from fruits_pipeline.storage import read_files
+from fruits_pipeline.storage import publish, read_files, unfinished_file
 
 from .s3_proxy import Fault, Request
 
@@ -239,6 +239,61 @@ def test_what_is_no_fault_of_the_image_fails_the_task(folder, proxy, monkeypatch
         list(read_files([f"{folder.root}/1.jpg"], 4))
     assert fault.code in str(caught.value)
     assert len(proxy.reads) == (1 if error is InputError else 2)
+
+
+# ---- writing ---------------------------------------------------------------------------------------------------------
+
+
+def written(target: str, content: bytes) -> None:
+    with unfinished_file(target) as path:
+        path.write_bytes(content)
+        publish(path, target)
+
+
+@pytest.mark.parametrize("name", ["part-00000.parquet", "é 果 #1%20/a[x]+b.parquet", "new\nline"])
+@pytest.mark.parametrize("scheme", ["s3", "s3a"])
+def test_a_file_is_written_as_it_is(s3_server, folder, scheme, name):
+    target = f"{folder.root}/{name}".replace("s3://", f"{scheme}://")
+    for content in (b"old" * 10, b"", os.urandom(3_000_000)):
+        written(target, content)
+        found = s3_server.client().get_object(Bucket=folder.bucket, Key=f"{folder.prefix}/{name}")["Body"].read()
+        assert found == content
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(status=503, code="SlowDown"),
+        Fault(status=500, code="InternalError"),
+        Fault(unsent=True),
+        Fault(lost=True),
+    ],
+    ids=["throttled", "server", "unsent", "lost"],
+)
+def test_writing_survives_passing_faults(folder, proxy, fault):
+    content = os.urandom(500_000)
+    proxy.fault = first_time("is_write", fault, times=2)
+    written(f"{folder.root}/x.parquet", content)
+    assert [file.content for file in read_files([f"{folder.root}/x.parquet"], 1)] == [content]
+    assert len([request for request in proxy.requests if request.is_write]) == 3
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (Fault(status=403, code="AccessDenied", message="Access Denied"), "s3:PutObject"),
+        (Fault(status=403, code="AccessDenied", message="not authorized to perform: kms:GenerateDataKey"), "kms:Gener"),
+        (Fault(status=400, code="ExpiredToken", message="The provided token has expired."), "aws sso login"),
+    ],
+    ids=["permission", "key", "token"],
+)
+def test_who_may_not_write_is_told_so_at_once(folder, proxy, fault, words):
+    proxy.fault = lambda request: fault if request.is_write else Fault()
+    with pytest.raises(InputError, match=words) as caught:
+        written(f"{folder.root}/x.parquet", b"x")
+    assert f"{folder.root}/x.parquet" in str(caught.value)
+    assert len([request for request in proxy.requests if request.is_write]) == 1
+    assert flat(folder.root) == {}
 
 
 # ---- who may ---------------------------------------------------------------------------------------------------------

@@ -234,14 +234,6 @@ def test_the_seconds_of_a_task_are_handed_over_by_stage(network, awkward):
     assert sum(seconds.values()) < elapsed
 
 
-def test_a_batch_that_waits_for_spark_counts_as_writing(network, awkward):
-    total = Total()
-    task = FeaturizeTask(CARD, Payload(), "run 1", 1, 1, 0, 10_000, {"writing": total})
-    for _ in task([batch_of(awkward)]):
-        time.sleep(0.05)
-    assert total.value >= 0.05
-
-
 # ---- list_array ------------------------------------------------------------------------------------------------------
 
 

@@ -13,8 +13,7 @@ from fruits_pipeline.datasets.committed_folders import CommittedFolders
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-_NO_MARK = {"mapreduce.fileoutputcommitter.marksuccessfuljobs": "false"}
-"""Keeps Spark from writing `_SUCCESS`, where it must say what the batch replaces."""
+    from fruits_pipeline.workers.writing import MappedRows
 
 
 class CommittedBatchesDataset(AbstractDataset[Any, Any]):
@@ -57,7 +56,7 @@ class CommittedBatchesDataset(AbstractDataset[Any, Any]):
             version: Kedro's version, whose `save` is the id of the run and names the batch.
             replaces: Whether a saved batch replaces all that are committed by then.
             keep_replaced_hours: How long replaced batches stay on the disk.
-            save_args: Options for Spark's Parquet writer.
+            save_args: Options for `pyarrow.parquet.ParquetWriter`; for rows that Spark writes, for its Parquet writer.
             metadata: Ignored here; for Kedro-Viz.
         """
         self._folders = CommittedFolders(filepath, "batch")
@@ -72,11 +71,11 @@ class CommittedBatchesDataset(AbstractDataset[Any, Any]):
         """All rows of all committed batches; an empty table if there is none."""
         return self._folders.read(self.committed_batches(), self._table)
 
-    def save(self, data: DataFrame) -> None:
+    def save(self, data: DataFrame | MappedRows) -> None:
         """Writes one batch, named after the run.
 
         Args:
-            data: Rows of the table.
+            data: Rows of the table, for Spark to write or for the workers.
 
         Raises:
             DatasetError: If this run, or a later one, has committed a batch already.
@@ -84,10 +83,8 @@ class CommittedBatchesDataset(AbstractDataset[Any, Any]):
         self._folders.check_new(self.batch)
         self._folders.remove_dead()
         replaced = self.committed_batches() if self._replaces else []
-        options = {**self._save_args, **(_NO_MARK if self._replaces else {})}
-        data.write.mode("overwrite").options(**options).parquet(self._folders.spark_path(self.batch))
-        if self._replaces:
-            self._folders.commit(self.batch, replaced)
+        self._folders.write(self.batch, data, self._save_args)
+        self._folders.commit(self.batch, replaced)
         self._folders.remove_replaced(self._keep_replaced)
 
     @property

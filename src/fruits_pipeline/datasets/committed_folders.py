@@ -18,8 +18,13 @@ from fruits_pipeline.schemas import struct_type
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
+    from fruits_pipeline.workers.writing import MappedRows
+
 COMMITTED: Final = "_SUCCESS"
 """Hadoop's mark of a finished job (FileOutputCommitter.SUCCEEDED_FILE_NAME); a folder without it does not exist."""
+
+_NO_MARK: Final = {"mapreduce.fileoutputcommitter.marksuccessfuljobs": "false"}
+"""Keeps Spark from writing `_SUCCESS`: `commit` does, with what the folder replaces."""
 
 _REPLACES: Final = "replaces"
 _COMMITTED_AT: Final = "committed_at"
@@ -68,6 +73,38 @@ class CommittedFolders:
                 f"{self.path} holds {newest}, which is later than this run, {name}: one of the two machines' clocks is "
                 "wrong, and the newest row of an image counts. Set this machine's clock, then run again."
             )
+
+    def write(self, name: str, rows: DataFrame | MappedRows, options: dict[str, Any]) -> None:
+        """Writes the files of a folder, which does not count yet.
+
+        Args:
+            name: Of the folder.
+            rows: For Spark to write, or for the workers.
+            options: For Spark's Parquet writer, or for `pyarrow.parquet.ParquetWriter`.
+
+        Raises:
+            DatasetError: If files that the workers have written are not there.
+        """
+        from fruits_pipeline.workers.writing import MappedRows
+
+        if isinstance(rows, MappedRows):
+            self._keep_only(name, set(rows.write(self.spark_path(name), options)))
+        else:
+            rows.write.mode("overwrite").options(**_NO_MARK, **options).parquet(self.spark_path(name))
+
+    def _keep_only(self, name: str, files: set[str]) -> None:
+        """Removes what killed workers left unfinished, and makes sure that all finished files are there."""
+        filesystem, folder = self._filesystem(), f"{self.path}/{name}"
+        entries = filesystem.ls(folder, detail=False) if filesystem.isdir(folder) else []
+        there = {entry.rstrip("/").rsplit("/", 1)[-1] for entry in entries}
+        if missing := files - there:
+            raise DatasetError(
+                f"{len(missing)} of {len(files)} files are not in {folder}, for example {min(missing)}: somebody "
+                "removed them, or the workers write to another disk than this process. Let all machines share the "
+                "output's folder, and run the same command again."
+            )
+        for stray in there - files:
+            filesystem.rm_file(f"{folder}/{stray}")
 
     def commit(self, name: str, replaces: list[str]) -> None:
         """Makes a folder count whose files are all there, and those that it replaces no longer.
@@ -129,7 +166,7 @@ class CommittedFolders:
         return f"{scheme}://{self.path}/{name}"
 
     def _marks(self) -> dict[str, Mapping[str, Any]]:
-        """The content of `_SUCCESS` by folder, oldest first; empty where Spark wrote it."""
+        """The content of `_SUCCESS` by folder, oldest first; empty where Spark or another tool wrote it."""
         filesystem, marks = self._filesystem(), {}
         for name in self._folders():
             with contextlib.suppress(FileNotFoundError):

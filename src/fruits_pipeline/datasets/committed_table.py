@@ -13,11 +13,13 @@ from fruits_pipeline.errors import InputError
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
+    from fruits_pipeline.workers.writing import MappedRows
+
 
 class CommittedTableDataset(AbstractDataset[Any, Any]):
     """Loads the newest committed version of a table as a Spark DataFrame, and saves another.
 
-    A version is a sub-folder `run=<run_id>`. It exists when `_SUCCESS` is in it, which Spark writes last; from then on
+    A version is a sub-folder `run=<run_id>`. It exists when `_SUCCESS` is in it, which is written last; from then on
     it is what readers get, and older versions are removed. A run that dies before leaves the old version as it was.
     `kedro run --load-versions=NAME:RUN_ID` reads another version that is still there.
 
@@ -52,7 +54,7 @@ class CommittedTableDataset(AbstractDataset[Any, Any]):
             keep: How many versions stay after a save. With more than one, readers have until the next run to finish
                 what they have begun, and tools that read the whole folder see rows of several runs.
             optional: Whether a table that does not exist yet is empty, instead of an error.
-            save_args: Options for Spark's Parquet writer.
+            save_args: Options for `pyarrow.parquet.ParquetWriter`; for rows that Spark writes, for its Parquet writer.
             metadata: Ignored here; for Kedro-Viz.
         """
         self._folders = CommittedFolders(filepath, "run")
@@ -84,11 +86,11 @@ class CommittedTableDataset(AbstractDataset[Any, Any]):
             "folders with --params=images=DIR,output=DIR."
         )
 
-    def save(self, data: DataFrame) -> None:
+    def save(self, data: DataFrame | MappedRows) -> None:
         """Writes a new version, named after the run, and removes old ones.
 
         Args:
-            data: Rows of the table.
+            data: Rows of the table, for Spark to write or for the workers.
 
         Raises:
             DatasetError: If this run, or a later one, has committed a version already.
@@ -96,7 +98,8 @@ class CommittedTableDataset(AbstractDataset[Any, Any]):
         version = self._folders.name_of(self._run_id)
         self._folders.check_new(version)
         self._folders.remove_dead()
-        data.write.mode("overwrite").options(**self._save_args).parquet(self._folders.spark_path(version))
+        self._folders.write(version, data, self._save_args)
+        self._folders.commit(version, replaces=[])
         for old in self._folders.committed()[: -self._keep]:
             self._folders.remove(old)
 

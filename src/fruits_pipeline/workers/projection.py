@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Project:
-    """The function that `mapInArrow` sends to the workers.
+    """The function of the workers that makes `reduced_features`.
 
     Attributes:
         arrays: `mean` (1280,), `scale` (1280,) and `components` (k, 1280), float64, broadcast.

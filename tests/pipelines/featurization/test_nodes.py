@@ -20,6 +20,7 @@ from PIL import Image
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from fruits_pipeline.contracts import TableContract
 from fruits_pipeline.datasets import CommittedBatchesDataset
 from fruits_pipeline.datasets.encoders import ExportedEncoder
 from fruits_pipeline.encoders.card import Encoder, EncoderCard, EncoderWeights
@@ -37,7 +38,7 @@ from fruits_pipeline.pipelines.featurization.nodes import (
     select_pending,
 )
 from fruits_pipeline.run_record import RunRecord
-from fruits_pipeline.schemas import COLUMNS, N_FEATURES, TableContract, struct_type
+from fruits_pipeline.schemas import COLUMNS, N_FEATURES, struct_type
 
 WHEN = datetime(2026, 11, 21, 12, 0, 0, 123456, tzinfo=UTC)
 LATER = WHEN + timedelta(microseconds=1)
@@ -451,7 +452,7 @@ def test_a_worker_loads_the_encoder_once_and_tasks_share_the_images_evenly(spark
     unique = dataclasses.replace(mean_encoder, card=dataclasses.replace(mean_encoder.card, weights_sha256="4" * 64))
     before = loads_by_worker(spark)
     (batch,) = featurize_images(pending, unique, parameters(images_per_task=4), RUN)
-    batch.write.parquet(str(tmp_path / "table"))
+    batch.write(f"file://{tmp_path}/table", {})
     after = loads_by_worker(spark)
     new_loads = [loads - before.get(pid, 0) for pid, loads in after.items()]
     assert max(new_loads) == 1

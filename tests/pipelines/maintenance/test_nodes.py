@@ -4,10 +4,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from fruits_pipeline.contracts import TableContract
 from fruits_pipeline.datasets import CommittedBatchesDataset
 from fruits_pipeline.parameters import MaintenanceParameters
 from fruits_pipeline.pipelines.maintenance.nodes import compact_batches
-from fruits_pipeline.schemas import COLUMNS, N_FEATURES, TableContract, struct_type
+from fruits_pipeline.schemas import COLUMNS, N_FEATURES, struct_type
 
 WHEN = datetime(2026, 11, 21, 12, 0, 0, 123456, tzinfo=UTC)
 

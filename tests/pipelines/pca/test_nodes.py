@@ -14,6 +14,7 @@ from pyspark.sql import functions as F
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
+from fruits_pipeline.contracts import TableContract
 from fruits_pipeline.datasets.fits import KeptFit
 from fruits_pipeline.encoders.card import Encoder, EncoderCard
 from fruits_pipeline.errors import InputError
@@ -30,7 +31,7 @@ from fruits_pipeline.pipelines.pca.nodes import (
 )
 from fruits_pipeline.pipelines.scaling.nodes import fit_scaler
 from fruits_pipeline.run_record import RunRecord
-from fruits_pipeline.schemas import COLUMNS, N_FEATURES, TableContract, struct_type
+from fruits_pipeline.schemas import COLUMNS, N_FEATURES, struct_type
 from fruits_pipeline.workers.moments import Moments, merge_pairwise
 
 ALL = PcaParameters(variance=1.0)
@@ -347,7 +348,8 @@ def digest_of_status(status) -> str:
 
 def projected(featurized, status, kept_projection, made: Fit, run: RunRecord = RUN) -> list:
     counts = {"digest": digest_of_status(status)}
-    return list(project_features(featurized, status, counts, kept_projection, made, run))
+    made_by_workers = project_features(featurized, status, counts, kept_projection, made, run)
+    return [TableContract("reduced_features").validate(rows).to_dataframe() for rows in made_by_workers]
 
 
 def test_projection_is_the_transform_of_scikit_learn(tables, nothing):
@@ -355,7 +357,7 @@ def test_projection_is_the_transform_of_scikit_learn(tables, nothing):
     made = keep(vectors)
     (table,) = projected(featurized.repartition(3), status, nothing, made)
     assert dict(table.dtypes) == COLUMNS["reduced_features"]
-    rows = {row["path"]: row for row in TableContract("reduced_features").validate(table).collect()}
+    rows = {row["path"]: row for row in table.collect()}
     assert sorted(rows) == sorted(paths)
     assert {row["label"] for row in rows.values()} == {"é"}
     standardised = StandardScaler().fit_transform(vectors.astype(np.float64))

@@ -14,8 +14,8 @@ from fruits_pipeline.errors import ContractError, InputError
 from fruits_pipeline.images import judged_by
 from fruits_pipeline.parameters import EncoderParameters, FeaturizationParameters
 from fruits_pipeline.run_record import RunRecord
-from fruits_pipeline.schemas import struct_type
 from fruits_pipeline.workers.featurization import STAGES, FeaturizeTask
+from fruits_pipeline.workers.writing import MappedRows
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ def select_pending(
 
 def featurize_images(
     pending_images: DataFrame, encoder: Encoder, parameters: FeaturizationParameters, run: RunRecord
-) -> Iterator[DataFrame]:
+) -> Iterator[MappedRows]:
     """Runs every pending image through the encoder, once, when the result is written.
 
     Args:
@@ -102,6 +102,7 @@ def featurize_images(
     if n_images == 0:
         return
     context = pending_images.sparkSession.sparkContext
+    sums = run.start_clocks({stage: context.accumulator(0.0) for stage in STAGES})
     task = FeaturizeTask(
         card=encoder.card,
         payload=context.broadcast(encoder.payload),
@@ -110,10 +111,10 @@ def featurize_images(
         batch_size=parameters.batch_size,
         read_ahead=parameters.read_ahead,
         max_pixels=parameters.max_pixels,
-        sums=run.start_clocks({stage: context.accumulator(0.0) for stage in STAGES}),
+        sums=sums,
     )
     n_tasks = count_tasks(n_images, parameters.images_per_task, context.defaultParallelism)
-    yield pending_images.repartition(n_tasks).mapInArrow(task, struct_type("featurized_images"))
+    yield MappedRows(pending_images.repartition(n_tasks), task, "featurized_images", sums["writing"])
 
 
 def count_tasks(n_images: int, images_per_task: int, n_cores: int) -> int:

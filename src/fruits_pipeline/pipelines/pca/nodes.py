@@ -15,8 +15,8 @@ from fruits_pipeline.fits import ARRAYS, Arrays, Fit, FitCard, compare_fits, fin
 from fruits_pipeline.parameters import PcaParameters
 from fruits_pipeline.pipelines.featurization.nodes import digest_of, select_current_features
 from fruits_pipeline.run_record import RunRecord
-from fruits_pipeline.schemas import struct_type
 from fruits_pipeline.workers.projection import Project
+from fruits_pipeline.workers.writing import MappedRows
 
 logger = logging.getLogger(__name__)
 
@@ -164,7 +164,7 @@ def project_features(
     kept_projection: DataFrame,
     fit: Fit,
     run: RunRecord,
-) -> Iterator[DataFrame]:
+) -> Iterator[MappedRows]:
     """Standardises the current features and projects them on the components of a fit.
 
     Args:
@@ -195,7 +195,7 @@ def project_features(
     )
     arrays = (fit.arrays["mean"], fit.arrays["scale"], fit.arrays["components"])
     project = Project(features.sparkSession.sparkContext.broadcast(arrays))
-    yield rows.mapInArrow(project, struct_type("reduced_features"))
+    yield MappedRows(rows, project, "reduced_features")
 
 
 def is_projected(projection: DataFrame, digest: str, fit: Fit) -> bool:
