@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fruits_pipeline.encoders.card import EncoderCard, EncoderWeights, is_same_encoder
+from fruits_pipeline.encoders.card import ARITHMETIC, EncoderCard, EncoderWeights, is_same_encoder
 from fruits_pipeline.images import PREPROCESSING
 from fruits_pipeline.parameters import EncoderParameters
 
@@ -20,6 +20,7 @@ DIFFERENT = {
     "weights_sha256": ["b" * 64, "a" * 63],
     "preprocessing": [PREPROCESSING + "1", ""],
     "precision": ["bfloat16"],
+    "arithmetic": ["one image per call", "another way"],
 }
 
 cards = st.builds(
@@ -31,6 +32,7 @@ cards = st.builds(
     weights_sha256=st.sampled_from(["a" * 64, "b" * 64]),
     preprocessing=st.sampled_from([PREPROCESSING, "other/2"]),
     precision=st.sampled_from(["float32", "bfloat16"]),
+    arithmetic=st.sampled_from(["", "one image per call"]),
     exported_with=st.dictionaries(st.text(max_size=5), st.text(max_size=5) | st.floats(0, 1), max_size=2),
 )
 
@@ -57,13 +59,17 @@ def test_the_fingerprint_is_the_same_for_ever():
     parts = b'["MobileNetV2", 1.0, "onnx", "' + b"0" * 64 + b'", "pillow-rgb-on-white-exif-bicubic-224/1"]'
     assert card.fingerprint == hashlib.sha256(parts).hexdigest()[:16]
     assert dataclasses.replace(card, alpha=1).fingerprint == card.fingerprint
+    in_bfloat16 = dataclasses.replace(card, precision="bfloat16", arithmetic="one image per call")
+    parts = parts[:-1] + b', "bfloat16", "one image per call"]'
+    assert in_bfloat16.fingerprint == hashlib.sha256(parts).hexdigest()[:16]
 
 
 @settings(max_examples=200, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 @given(cards, cards)
 def test_fingerprints_are_equal_exactly_where_features_are(one, other):
     def identity(card: EncoderCard) -> tuple:
-        return card.name, float(card.alpha), card.engine, card.weights_sha256, card.preprocessing, card.precision
+        computed = card.preprocessing, card.precision, card.arithmetic
+        return card.name, float(card.alpha), card.engine, card.weights_sha256, *computed
 
     assert (one.fingerprint == other.fingerprint) == (identity(one) == identity(other))
     assert len(one.fingerprint) == 16
@@ -110,6 +116,17 @@ def test_a_file_is_known_by_its_bytes():
 @pytest.mark.parametrize("changes", [{"alpha": 0.5}, {"engine": "tensorflow"}, {"precision": "bfloat16"}])
 def test_another_network_is_another_encoder(changes):
     assert not is_same_encoder(STORED, asked(**changes), FILE)
+
+
+def test_what_was_computed_in_another_way_is_another_encoder():
+    """Cards of before it had a name are such ones."""
+    for precision, arithmetic in ARITHMETIC.items():
+        card = dataclasses.replace(STORED, precision=precision, arithmetic=arithmetic)
+        assert is_same_encoder(card, asked(precision=precision), FILE)
+        assert not is_same_encoder(
+            dataclasses.replace(card, arithmetic="in a way of old"), asked(precision=precision), FILE
+        )
+    assert not is_same_encoder(dataclasses.replace(STORED, precision="bfloat16"), asked(precision="bfloat16"), FILE)
 
 
 @pytest.mark.parametrize("changes", [{"name": "MobileNetV3"}, {"preprocessing": "older/0"}])

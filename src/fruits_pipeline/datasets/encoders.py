@@ -68,12 +68,10 @@ class ExportedEncodersDataset(AbstractDataset[None, list[ExportedEncoder]]):
         self.metadata = metadata
 
     def load(self) -> list[ExportedEncoder]:
-        """Reads the cards of encoders that still are what they were; a payload is read when it is asked for."""
+        """Reads the cards; a payload is read when it is asked for."""
         folder = CardFolder(self._filepath)
-        cards = {stored["fingerprint"]: EncoderCard.from_dict(stored) for stored in folder.cards()}
-        # Where our own code computes otherwise since then, the card has another fingerprint now.
-        known = [card for fingerprint, card in cards.items() if card.fingerprint == fingerprint]
-        return [ExportedEncoder(card, functools.partial(_load, folder, card)) for card in known]
+        cards = [EncoderCard.from_dict(stored) for stored in folder.cards()]
+        return [ExportedEncoder(card, functools.partial(_load, folder, card)) for card in cards]
 
     def save(self, data: None) -> None:
         """Encoders are saved through `EncoderDataset`.

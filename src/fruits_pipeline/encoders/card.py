@@ -12,9 +12,8 @@ from fruits_pipeline.images import PREPROCESSING
 if TYPE_CHECKING:
     from fruits_pipeline.parameters import EncoderParameters
 
-_ARITHMETIC: Final = {"float32": [], "bfloat16": ["bfloat16 one image per call"]}
-"""What a precision adds to the fingerprint: how the workers compute, where that can change a feature. Nothing for
-float32, which was the only one when the first fingerprints were given."""
+ARITHMETIC: Final = {"float32": "", "bfloat16": "one image per call"}
+"""How the workers compute in each precision today, where another way gives other features by rounding."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +28,7 @@ class EncoderCard:
         weights_sha256: Of the weights file; for random weights, of the arrays.
         preprocessing: Name and version of what made the pixels.
         precision: `float32` or `bfloat16`, of the arithmetic in the workers.
+        arithmetic: How the workers compute in that precision, a value of `ARITHMETIC`; empty where there is one way.
         exported_with: Versions of the packages that made the payload, and how far it is from Keras.
     """
 
@@ -39,13 +39,15 @@ class EncoderCard:
     weights_sha256: str
     preprocessing: str = PREPROCESSING
     precision: str = "float32"
+    arithmetic: str = ""
     exported_with: dict[str, Any] = field(default_factory=dict)
 
     @property
     def fingerprint(self) -> str:
         """16 hex digits over everything that can change a feature; equal fingerprints, equal features."""
         parts = [self.name, float(self.alpha), self.engine, self.weights_sha256, self.preprocessing]
-        parts += _ARITHMETIC.get(self.precision, [self.precision])
+        # Nothing for float32, which was the only precision when the first fingerprints were given.
+        parts += [part for part in (self.precision, self.arithmetic) if part not in ("float32", "")]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
     @property
@@ -101,7 +103,8 @@ def is_same_encoder(card: EncoderCard, parameters: EncoderParameters, weights: E
     Weights with a file are compared by its SHA-256, so that a renamed or moved file is still the same encoder and a
     changed one is not. Random weights, and ImageNet weights that are not on this machine, are compared by name.
     """
-    asked = (parameters.name, parameters.alpha, parameters.engine, parameters.precision, PREPROCESSING)
-    if (card.name, card.alpha, card.engine, card.precision, card.preprocessing) != asked:
+    precision = parameters.precision
+    asked = (parameters.name, parameters.alpha, parameters.engine, PREPROCESSING, precision, ARITHMETIC[precision])
+    if (card.name, card.alpha, card.engine, card.preprocessing, card.precision, card.arithmetic) != asked:
         return False
     return card.weights == weights.spec if weights.sha256 is None else card.weights_sha256 == weights.sha256

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save
 
-from fruits_pipeline.encoders.card import Encoder, EncoderCard, EncoderWeights
+from fruits_pipeline.encoders.card import ARITHMETIC, Encoder, EncoderCard, EncoderWeights
 from fruits_pipeline.encoders.keras_network import INPUT_SHAPE, build_network
 from fruits_pipeline.encoders.runtime import open_network
 from fruits_pipeline.errors import EncoderError
@@ -42,8 +42,15 @@ def export_encoder(parameters: EncoderParameters, weights: EncoderWeights) -> En
     logger.info("Exporting the encoder: %s alpha %g, weights %s", parameters.name, parameters.alpha, weights.spec)
     model, weights, sha256 = build_network(parameters, weights)
     payload = _to_onnx(model) if parameters.engine == "onnx" else _to_safetensors(model)
+    precision = parameters.precision
     card = EncoderCard(
-        parameters.name, parameters.alpha, parameters.engine, weights.spec, sha256, precision=parameters.precision
+        parameters.name,
+        parameters.alpha,
+        parameters.engine,
+        weights.spec,
+        sha256,
+        precision=precision,
+        arithmetic=ARITHMETIC[precision],
     )
     difference = _difference(model, Encoder(card, payload))
     return Encoder(replace(card, exported_with=_versions(difference)), payload)
