@@ -1,4 +1,4 @@
-"""Runs a contender as a process of its own: alone on the machine, timed from start to exit, its memory watched."""
+"""Runs a contender as a process of its own: alone on the machine, timed, its memory and processor time watched."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PERIOD = 0.2
 SCAN_EVERY = 5
 PSS_EVERY = 10
 # Looking for new processes reads all of /proc, and proportional memory (PSS) walks page tables: done every second and
-# every two seconds they cost a contender less than 1 % of a core.
+# every two seconds they cost a contender 2 to 3 % of a core at most (all that was not the contender's).
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -46,7 +46,7 @@ class Outcome:
         exit_code: 0 for success; None if it was stopped for taking too long.
         output: Its standard output.
         log: Lines of its standard error, each with the second at which it came.
-        memory: See `MemoryWatch.peaks`.
+        memory: See `ProcessWatch.peaks`.
         processor: Seconds of all cores together: `own` (its processes), `others` (anything else on the machine) and
             `stolen` (by the host of a virtual machine). The last two say how far a measurement can be trusted.
     """
@@ -98,7 +98,7 @@ def run(command: Sequence[str], cwd: Path, environment: Mapping[str, str], timeo
             text=True,
             start_new_session=True,
         )
-        with _Log(process.stderr, began) as log, MemoryWatch(process.pid) as watch:
+        with _Log(process.stderr, began) as log, ProcessWatch(process.pid) as watch:
             try:
                 exit_code: int | None = process.wait(timeout)
             except subprocess.TimeoutExpired:
@@ -116,7 +116,7 @@ def run(command: Sequence[str], cwd: Path, environment: Mapping[str, str], timeo
 
 def find_descendants(root: int) -> list[int]:
     """The process `root` and all that descend from it."""
-    watch = MemoryWatch(root)
+    watch = ProcessWatch(root)
     watch.scan()
     return watch.pids
 
@@ -186,8 +186,8 @@ class _Seen:
 
 
 @dataclass
-class MemoryWatch:
-    """Samples the memory of a process and all of its descendants.
+class ProcessWatch:
+    """Samples the memory and the processor time of a process and all of its descendants.
 
     Attributes:
         root: The process.
@@ -204,7 +204,7 @@ class MemoryWatch:
     _unwaited: dict[int, int] = field(default_factory=dict)
     _stopped: threading.Event = field(default_factory=threading.Event)
 
-    def __enter__(self) -> MemoryWatch:
+    def __enter__(self) -> ProcessWatch:
         """Starts sampling."""
         self.scan()
         self._thread = threading.Thread(target=self._watch, daemon=True)
