@@ -272,8 +272,14 @@ def test_an_unfinished_file_is_hidden_and_goes_when_its_writer_fails(tmp_path):
     assert list(path.parent.iterdir()) == []
 
 
-def test_an_unfinished_file_for_a_bucket_is_a_temporary_one(tmp_path, monkeypatch):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+@pytest.mark.parametrize("in_spark", [False, True])
+def test_an_unfinished_file_for_a_bucket_is_a_temporary_one(tmp_path, monkeypatch, in_spark):
+    """Spark's workers have a place for it."""
+    if in_spark:
+        monkeypatch.setenv("SPARK_LOCAL_DIRS", f"{tmp_path},/no/such/folder")
+    else:
+        monkeypatch.delenv("SPARK_LOCAL_DIRS", raising=False)
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     path = half_written("s3a://bucket/table/x.parquet")
     assert tmp_path in path.parents
     assert list(tmp_path.iterdir()) == []

@@ -6,6 +6,7 @@ milliseconds that every GET of an object store takes; Spark's own `binaryFile` r
 
 import errno
 import itertools
+import os
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -128,6 +129,9 @@ def _read_remote(path: str) -> bytes:
 def unfinished_file(target: str) -> Iterator[Path]:
     """A local path to write what `publish` will put in the place of `target`; removed at the end.
 
+    For a target in a bucket it lies where Spark lets its workers put such things: on a cluster a disk of the size that
+    the work needs, which is cleared when the work is done.
+
     Args:
         target: As paths in `read_files`.
     """
@@ -135,7 +139,8 @@ def unfinished_file(target: str) -> Iterator[Path]:
         with unfinished_beside(local_path(target)) as path:
             yield path
     else:
-        with tempfile.TemporaryDirectory(prefix="fruits_pipeline-") as folder:
+        scratch = os.environ.get("SPARK_LOCAL_DIRS", "").partition(",")[0] or None
+        with tempfile.TemporaryDirectory(prefix="fruits_pipeline-", dir=scratch) as folder:
             yield Path(folder) / "unfinished"
 
 

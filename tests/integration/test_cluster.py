@@ -280,20 +280,19 @@ def unlucky(cluster, same_cloud) -> Iterator[Cloud]:
     same_cloud.way.fault = lambda request: Fault()
 
 
-def test_the_driver_dies_in_the_middle_of_a_commit(cluster, unlucky):
-    """Files of the table are in their place, others are not yet; a reader sees none of them."""
+def test_the_driver_dies_in_the_middle_of_a_batch(cluster, unlucky):
+    """Some files of the table are in their place, others are not yet; a reader sees none of them."""
     folder = f"{BUCKET}/{unlucky.prefix}/04_feature/featurized_images/"
-    copied = []
+    put = []
 
     def hold_the_third(request: Request) -> Fault:
-        """Spark's committer moves finished files out of _temporary, which for S3 means copying, one after another."""
         if request.method == "PUT" and request.key.startswith(folder) and is_in_place(request.key):
-            copied.append(request.key)
-        return Fault(delay=5 * (len(copied) >= 3))
+            put.append(request.key)
+        return Fault(delay=5 * (len(put) >= 3))
 
     unlucky.way.fault = hold_the_third
     job = cluster.kedro_run(FEATURES, unlucky.params)
-    wait_for(lambda: len(copied) >= 3, job)
+    wait_for(lambda: len(put) >= 3, job)
     job.kill()
     unlucky.way.fault = lambda request: Fault()
     half = [key for key in unlucky.keys(folder.removeprefix(f"{BUCKET}/")) if is_in_place(key)]
@@ -302,7 +301,7 @@ def test_the_driver_dies_in_the_middle_of_a_commit(cluster, unlucky):
 
 
 def is_in_place(key: str) -> bool:
-    return key.endswith(".parquet") and "_temporary" not in key
+    return key.endswith(".parquet")
 
 
 def test_the_workers_disk_is_full(cluster, unlucky, disk):
