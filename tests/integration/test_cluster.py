@@ -340,6 +340,8 @@ def test_the_same_command_again_while_s3_is_in_a_bad_state(cluster, unlucky, lap
 class BadWeather:
     """The first requests for things are refused or late, or their answers lost, for every third of these things.
 
+    For every second one that is deleted: these are few.
+
     Attributes:
         troubled: Kinds of requests and faults that have met.
     """
@@ -357,9 +359,10 @@ class BadWeather:
         things = self.seen.setdefault(request.method, set())
         thing, known = request.key or request.target, len(things)
         things.add(thing)
-        if len(things) == known or known % 3:
+        every = 2 if request.method == "DELETE" else 3
+        if len(things) == known or known % every:
             return Fault()
-        kind = known // 3 % 4
+        kind = known // every % 4
         if request.method in ("GET", "PUT", "DELETE"):
             self.troubled.add((request.method, kind))
         return self.faults[kind]

@@ -119,8 +119,9 @@ def test_ctrl_c_leaves_no_half_batch(sample_run, tmp_path):
     """Interrupted in the middle of the featurization: exit code 130, one message, nothing committed."""
     output = tmp_path / "output"
     shutil.copytree(sample_run.output / "06_models", output / "06_models")
+    params = f"--params=images={sample_run.images},output={output},featurization.images_per_task=4"
     process = subprocess.Popen(
-        [sys.executable, "-m", "kedro", "run", f"--params=images={sample_run.images},output={output}"],
+        [sys.executable, "-m", "kedro", "run", params],
         cwd=sample_run.project,
         stderr=subprocess.PIPE,
         text=True,
@@ -128,7 +129,7 @@ def test_ctrl_c_leaves_no_half_batch(sample_run, tmp_path):
     )
     batches = output / "04_feature" / "featurized_images"
     deadline = time.monotonic() + 120
-    while not list(batches.glob("batch=*/_temporary")) and time.monotonic() < deadline:
+    while not list(batches.glob("batch=*/part-*")) and time.monotonic() < deadline:
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
     _, log = process.communicate(timeout=60)
