@@ -197,9 +197,10 @@ class Cluster:
     def lose_a_node(self) -> None:
         """Kills one worker and its executor, as when a Spot instance is taken away: the one with more work.
 
-        An executor that came late may have got no task at all, and nobody would miss it.
+        An executor that came late, or that others have kept the work from, may have no task now, and nobody would miss
+        it. The one whose Python has computed most has: there is more to do.
         """
-        worker, executor = max(self.executors().items(), key=lambda node: n_python_workers(node[1]))
+        worker, executor = max(self.executors().items(), key=lambda node: python_time(node[1]))
         python = [command for _, parent, command in processes() if parent == executor]
         assert all(str(self.node.python) in command for command in python), "the executor's Python is another one"
         assert python, "no Python is at work there"
@@ -268,10 +269,19 @@ def processes() -> Iterator[tuple[int, int, str]]:
             yield int(folder.name), int(parent), command
 
 
-def n_python_workers(executor: int) -> int:
-    """How many Python workers an executor's daemons have started: one for each task that ran at a time."""
+def python_time(executor: int) -> int:
+    """Clock ticks that an executor's Python workers have computed so far."""
     parents = {pid: parent for pid, parent, _ in processes()}
-    return sum(parents.get(parent) == executor for parent in parents.values())
+    return sum(ticks_of(pid) for pid, parent in parents.items() if parents.get(parent) == executor)
+
+
+def ticks_of(pid: int) -> int:
+    """User and system time of a process (fields 14 and 15 of proc(5)); 0 once it is gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0
+    return int(fields[11]) + int(fields[12])
 
 
 def kill_with_children(pid: int) -> None:

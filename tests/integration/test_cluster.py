@@ -244,9 +244,9 @@ def test_a_node_is_lost_while_images_are_read(cluster, cloud, laptop):
     """One of two nodes, as when a Spot instance is taken away; its share of the images is done again elsewhere."""
     lost = []
     # Once a third of the images is read, the others wait until the node is gone.
-    cloud.way.fault = lambda request: Fault(delay=2 * (is_image(request) and len(reads(cloud)) > 70 and not lost))
+    cloud.way.fault = lambda request: Fault(delay=5 * (is_image(request) and len(reads(cloud)) > 70 and not lost))
     job = cluster.kedro_run(FEATURES, cloud.params)
-    wait_for(lambda: len(reads(cloud)) > 70, job)
+    wait_for(lambda: len(reads(cloud)) > 70 and nobody_asks_for_more(cloud), job)
     assert len(cluster.executors()) == 2
     cluster.lose_a_node()
     lost.append(True)
@@ -254,6 +254,13 @@ def test_a_node_is_lost_while_images_are_read(cluster, cloud, laptop):
     job.succeed()
     assert_same_features(laptop, cloud.results())
     assert len(reads(cloud)) > len(cloud.names), "nothing had to be read again"
+
+
+def nobody_asks_for_more(cloud: Cloud) -> bool:
+    """Whether every node waits for images by now, and none is between two tasks."""
+    n_reads = len(reads(cloud))
+    time.sleep(1)
+    return len(reads(cloud)) == n_reads
 
 
 def is_image(request: Request) -> bool:
