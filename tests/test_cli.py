@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from kedro.framework.cli.project import run as kedro_run
+from kedro.io import DatasetError
 
 from fruits_pipeline import cli
-from fruits_pipeline.errors import InputError
+from fruits_pipeline.errors import InputError, Terminated
 
 HERE = Path("/home/somebody")
 
@@ -37,11 +38,22 @@ def test_home_is_expanded(monkeypatch):
     assert cli.with_absolute_paths({"images": "~/photos"}, HERE) == {"images": "/home/me/photos"}
 
 
+def broken_by(interrupt: KeyboardInterrupt) -> Exception:
+    """As Kedro wraps what Py4J meets with while it gives up an interrupted call."""
+    error = DatasetError("Failed while saving")
+    error.__cause__ = ConnectionError("Answer from Java side is empty")
+    error.__cause__.__context__ = interrupt
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "code", "words"),
     [
         (InputError("no such folder: mend it so"), 1, "Error: no such folder: mend it so"),
-        (KeyboardInterrupt(), 130, "run the same command again"),
+        (KeyboardInterrupt(), 130, "Interrupted. Finished batches are kept; run the same command again"),
+        (Terminated(), 143, "Terminated. Finished batches are kept; run the same command again"),
+        (broken_by(KeyboardInterrupt()), 130, "Interrupted. Finished batches are kept; run the same command again"),
+        (broken_by(Terminated()), 143, "Terminated. Finished batches are kept; run the same command again"),
     ],
 )
 def test_errors_are_one_message(monkeypatch, error, code, words):

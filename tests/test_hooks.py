@@ -1,10 +1,10 @@
 """Checks before a run and the verdict after it."""
 
 import pytest
-from kedro.io import DataCatalog, MemoryDataset
+from kedro.io import DataCatalog, DatasetError, MemoryDataset
 
 from fruits_pipeline.datasets.run_reports import RunReportsDataset
-from fruits_pipeline.errors import InputError, QuarantineError
+from fruits_pipeline.errors import InputError, QuarantineError, Terminated
 from fruits_pipeline.hooks import ProjectHooks, check_images, check_output, check_parameter_names, check_quarantine
 from fruits_pipeline.parameters import PcaParameters
 from fruits_pipeline.run_record import RunRecord
@@ -84,6 +84,17 @@ def test_a_run_that_dies_leaves_what_its_rows_were_made_with(begun, reports):
     assert (report["run_id"], report["status"], report["git_commit"]) == ("r", "started", "abc")
     assert report["parameters"]["pca"]["variance"] == 0.9
     assert report["versions"]["numpy"]
+
+
+def test_what_an_interrupt_broke_is_an_interruption(begun, reports):
+    """Py4J fails of its own while it gives up the call that Ctrl-C has interrupted, and Kedro wraps that."""
+    error = DatasetError("Failed while saving")
+    error.__cause__ = ConnectionError("Answer from Java side is empty")
+    error.__cause__.__context__ = Terminated()
+    begun.on_pipeline_error(error)
+    (report,) = reports.load()
+    assert report["status"] == "interrupted"
+    assert "error" not in report
 
 
 def test_a_failure_after_the_report_adds_to_it(begun, reports):

@@ -16,7 +16,7 @@ from kedro.framework.cli.project import run as kedro_run
 from fruits_pipeline import spark
 from fruits_pipeline.emr.cli import emr
 from fruits_pipeline.errors import Terminated
-from fruits_pipeline.failures import explain, told_once
+from fruits_pipeline.failures import explain, interrupt_in, told_once
 
 WEIGHT_NAMES = ("bundled", "imagenet")
 
@@ -51,8 +51,8 @@ def run_pipeline(**options: Any) -> Any:
         message = explain(error)
         if message is None or os.environ.get("FRUITS_TRACEBACK"):
             raise
-        if isinstance(error, KeyboardInterrupt):
-            number = signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT
+        if interrupt := interrupt_in(error):
+            number = signal.SIGTERM if isinstance(interrupt, Terminated) else signal.SIGINT
             raise Interrupted(message, number) from None
         raise click.ClickException(message) from None
 

@@ -16,7 +16,7 @@ RUN = "Run "
 """What the note begins with that names the run in which an error arose."""
 
 _CONTINUE = "Finished batches are kept; run the same command again to continue."
-_ENDED: dict[type[KeyboardInterrupt], str] = {Terminated: "Terminated"}
+_ENDED: dict[type[BaseException], str] = {Terminated: "Terminated"}
 
 TRACEBACK_HINT = "(For the whole traceback, set FRUITS_TRACEBACK=1.)"
 
@@ -81,16 +81,27 @@ def explain(error: BaseException) -> str | None:
     Returns:
         The message; None for errors nobody has foreseen, whose traceback is worth more than any message.
     """
+    interrupt = interrupt_in(error)
     chain = list(_chain(error))
-    message = _message(chain)
+    message = f"{_ENDED.get(type(interrupt), 'Interrupted')}. {_CONTINUE}" if interrupt else _message(chain)
     runs = [note for link in chain for note in getattr(link, "__notes__", ()) if note.startswith(RUN)]
     return f"{message} ({runs[0]})" if message and runs else message
 
 
+def interrupt_in(error: BaseException) -> KeyboardInterrupt | None:
+    """What ended a run, if somebody did: its error may be one that Py4J met with while it gave up an interrupted call.
+
+    Args:
+        error: Whatever a run raised.
+
+    Returns:
+        Ctrl-C or SIGTERM, wherever it is among the causes; None if the run failed of itself.
+    """
+    return next((link for link in _chain(error) if isinstance(link, KeyboardInterrupt)), None)
+
+
 def _message(chain: list[BaseException]) -> str | None:
     for link in chain:
-        if isinstance(link, KeyboardInterrupt):
-            return f"{_ENDED.get(type(link), 'Interrupted')}. {_CONTINUE}"
         if isinstance(link, FruitsError):
             return str(link)
         if isinstance(link, ParameterValidationError):

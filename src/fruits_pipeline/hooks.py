@@ -14,7 +14,7 @@ from kedro.framework.hooks import hook_impl
 
 from fruits_pipeline import spark
 from fruits_pipeline.errors import InputError, QuarantineError
-from fruits_pipeline.failures import explain
+from fruits_pipeline.failures import explain, interrupt_in
 from fruits_pipeline.java import check_java
 from fruits_pipeline.listing import list_files
 from fruits_pipeline.lock import OutputLock, place_of
@@ -152,7 +152,10 @@ class ProjectHooks:
     def on_pipeline_error(self, error: Exception) -> None:
         """Clears the terminal of a half-done bar, keeps a report of the failure, and gives the output back."""
         self._stop_progress()
-        self._keep_report("failed", error=explain(error) or repr(error)[:500])
+        if interrupt_in(error):
+            self._keep_report("interrupted")
+        else:
+            self._keep_report("failed", error=explain(error) or repr(error)[:500])
         if self._record:
             error.add_note(f"Run {self._record.run_id}")
         self._release_output()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from fruits_pipeline.workers.writing import MappedRows
+
+logger = logging.getLogger(__name__)
 
 COMMITTED: Final = "_SUCCESS"
 """Hadoop's mark of a finished job (FileOutputCommitter.SUCCEEDED_FILE_NAME); a folder without it does not exist."""
@@ -88,7 +91,9 @@ class CommittedFolders:
         from fruits_pipeline.workers.writing import MappedRows
 
         if isinstance(rows, MappedRows):
-            self._keep_only(name, set(rows.write(self.spark_path(name), options)))
+            files = rows.write(self.spark_path(name), options)
+            self._keep_only(name, set(files))
+            logger.info("%s: %d rows in %d files", rows.table, sum(files.values()), len(files))
         else:
             rows.write.mode("overwrite").options(**_NO_MARK, **options).parquet(self.spark_path(name))
 

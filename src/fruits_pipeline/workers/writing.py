@@ -61,8 +61,9 @@ class MappedRows:
     def write(self, folder: str, options: Mapping[str, Any]) -> dict[str, int]:
         """Writes the rows as Parquet, one file for each task that has any.
 
-        A file is named after its task, and appears whole or not at all. So a task that Spark repeats writes the same
-        file again: a file is there once, however often and by whomever it was written.
+        A file is named after its task, and appears whole or not at all. So a task that Spark repeats, on the same input
+        (Spark sorts rows before it deals them out), writes the same file again: a file is there once, however often and
+        by whomever it was written.
 
         Args:
             folder: As Spark names it: `file:///…`, `s3a://…`.
