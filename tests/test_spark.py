@@ -109,3 +109,21 @@ print(SparkContext.getOrCreate().parallelize(range(2), 2).mapPartitions(imported
 def test_workers_begin_with_all_imports_done():
     """Asked by a function that needs none of them: their common parent has done the imports."""
     assert run_code(IMPORTED).stdout.strip() == str([[True, True, True, False]] * 2)
+
+
+FROM_ARCHIVES = """
+spark.configure(settings)
+from pyspark import SparkContext
+def from_archives(_):
+    import sys
+    files = [getattr(module, "__file__", None) or "" for module in list(sys.modules.values())]
+    paths = [*files, *sys.path, *sys.path_importer_cache]
+    return [path for path in paths if "pyspark.zip" in path or "-src.zip" in path]
+print(SparkContext.getOrCreate().parallelize(range(2), 2).mapPartitions(from_archives).collect())
+"""
+
+
+@pytest.mark.slow
+def test_workers_import_nothing_from_archives():
+    """They would read the directory of PySpark's archive again before every task: 0.1 s."""
+    assert run_code(FROM_ARCHIVES).stdout.strip() == "[]"

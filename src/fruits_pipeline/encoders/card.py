@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from fruits_pipeline.images import PREPROCESSING
@@ -42,7 +43,7 @@ class EncoderCard:
     arithmetic: str = ""
     exported_with: dict[str, Any] = field(default_factory=dict)
 
-    @property
+    @cached_property  # read once for every image
     def fingerprint(self) -> str:
         """16 hex digits over everything that can change a feature; equal fingerprints, equal features."""
         parts = [self.name, float(self.alpha), self.engine, self.weights_sha256, self.preprocessing]

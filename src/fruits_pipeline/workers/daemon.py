@@ -5,12 +5,58 @@ memory that they could share.
 """
 
 import gc
+import sys
+import zipimport
+from pathlib import Path
+from typing import Final
 
-from pyspark.daemon import manager
+_ARCHIVED: Final = ("pyspark/version.py", "py4j/version.py")
+"""What an archive of PySpark, or of Py4J, is known by; Spark puts both in front of the path of its workers."""
 
-from fruits_pipeline.workers import prepare
+
+def without_archives(path: list[str]) -> list[str]:
+    """Leaves out Spark's archives of packages that are installed, too, in the same version.
+
+    An archive has no compiled modules: importing PySpark from it takes 0.9 s longer (measured). And PySpark lets Python
+    forget before every task what it knows of its path, so that the archive's directory of 1,300 files is read again
+    each time: 0.1 s a task.
+
+    Args:
+        path: As `sys.path`.
+
+    Returns:
+        The path without them; as it was where the archives are the only source of a package.
+    """
+    folders = [Path(entry) for entry in path if not entry.endswith(".zip")]
+    return [entry for entry in path if not (entry.endswith(".zip") and _is_installed(entry, folders))]
+
+
+def _is_installed(archive: str, folders: list[Path]) -> bool:
+    """Whether the version in an archive is also that of the installed package, the one that would be imported."""
+    for name in _ARCHIVED:
+        version = _read(archive, name)
+        if version is not None:
+            found = next((folder / name for folder in folders if (folder / name).is_file()), None)
+            return found is not None and found.read_bytes() == version
+    return False
+
+
+def _read(archive: str, name: str) -> bytes | None:
+    """A file of an archive; None if that is not there, or is none."""
+    try:
+        return zipimport.zipimporter(archive).get_data(name)
+    except (zipimport.ZipImportError, OSError):
+        return None
+
 
 if __name__ == "__main__":
+    sys.path[:] = without_archives(sys.path)
+    sys.path_importer_cache.clear()  # it would go on reading what has left the path
+
+    from pyspark.daemon import manager
+
+    from fruits_pipeline.workers import prepare
+
     prepare(())
     gc.freeze()  # workers look for garbage after every task; what they share from now on is none
     manager()
