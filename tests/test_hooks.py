@@ -89,12 +89,12 @@ def test_a_run_that_dies_leaves_what_its_rows_were_made_with(begun, reports):
 def test_what_an_interrupt_broke_is_an_interruption(begun, reports):
     """Py4J fails of its own while it gives up the call that Ctrl-C has interrupted, and Kedro wraps that."""
     error = DatasetError("Failed while saving")
-    error.__cause__ = ConnectionError("Answer from Java side is empty")
-    error.__cause__.__context__ = Terminated()
+    error.__context__ = Terminated()
     begun.on_pipeline_error(error)
     (report,) = reports.load()
     assert report["status"] == "interrupted"
     assert "error" not in report
+    assert not hasattr(error, "__notes__")  # the message is that of any other interruption
 
 
 def test_a_failure_after_the_report_adds_to_it(begun, reports):

@@ -10,13 +10,12 @@ from contextlib import contextmanager
 from kedro.io import DatasetError
 from kedro.validation.exceptions import ParameterValidationError
 
-from fruits_pipeline.errors import FruitsError, Terminated
+from fruits_pipeline.errors import FruitsError, Terminated, causes_of
 
 RUN = "Run "
 """What the note begins with that names the run in which an error arose."""
 
 _CONTINUE = "Finished batches are kept; run the same command again to continue."
-_ENDED: dict[type[BaseException], str] = {Terminated: "Terminated"}
 
 TRACEBACK_HINT = "(For the whole traceback, set FRUITS_TRACEBACK=1.)"
 
@@ -82,8 +81,8 @@ def explain(error: BaseException) -> str | None:
         The message; None for errors nobody has foreseen, whose traceback is worth more than any message.
     """
     interrupt = interrupt_in(error)
-    chain = list(_chain(error))
-    message = f"{_ENDED.get(type(interrupt), 'Interrupted')}. {_CONTINUE}" if interrupt else _message(chain)
+    chain = list(causes_of(error))
+    message = _ended(interrupt) if interrupt else _message(chain)
     runs = [note for link in chain for note in getattr(link, "__notes__", ()) if note.startswith(RUN)]
     return f"{message} ({runs[0]})" if message and runs else message
 
@@ -97,7 +96,11 @@ def interrupt_in(error: BaseException) -> KeyboardInterrupt | None:
     Returns:
         Ctrl-C or SIGTERM, wherever it is among the causes; None if the run failed of itself.
     """
-    return next((link for link in _chain(error) if isinstance(link, KeyboardInterrupt)), None)
+    return next((link for link in causes_of(error) if isinstance(link, KeyboardInterrupt)), None)
+
+
+def _ended(interrupt: KeyboardInterrupt) -> str:
+    return f"{'Terminated' if isinstance(interrupt, Terminated) else 'Interrupted'}. {_CONTINUE}"
 
 
 def _message(chain: list[BaseException]) -> str | None:
@@ -107,16 +110,6 @@ def _message(chain: list[BaseException]) -> str | None:
         if isinstance(link, ParameterValidationError):
             return _parameters(str(link))
     return _from_known_words(chain)
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The error and all that caused it."""
-    seen: set[int] = set()
-    link: BaseException | None = error
-    while link is not None and id(link) not in seen:
-        seen.add(id(link))
-        yield link
-        link = link.__cause__ or link.__context__
 
 
 def _parameters(message: str) -> str:

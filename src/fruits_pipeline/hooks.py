@@ -152,12 +152,10 @@ class ProjectHooks:
     def on_pipeline_error(self, error: Exception) -> None:
         """Clears the terminal of a half-done bar, keeps a report of the failure, and gives the output back."""
         self._stop_progress()
-        if interrupt_in(error):
-            self._keep_report("interrupted")
-        else:
+        if not interrupt_in(error):  # or it ends like the interruptions of which Kedro tells no hook
             self._keep_report("failed", error=explain(error) or repr(error)[:500])
-        if self._record:
-            error.add_note(f"Run {self._record.run_id}")
+            if self._record:
+                error.add_note(f"Run {self._record.run_id}")
         self._release_output()
 
     @hook_impl

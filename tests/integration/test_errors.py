@@ -134,7 +134,7 @@ def test_ctrl_c_leaves_no_half_batch(sample_run, tmp_path):
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
     _, log = process.communicate(timeout=60)
     assert process.returncode == 130, log
-    assert "run the same command again to continue." in log.splitlines()[-1]
+    assert log.rstrip().endswith("run the same command again to continue.")
     assert "Traceback" not in log
     assert not list(batches.glob("batch=*/_SUCCESS"))
     assert not (output / "05_model_input").exists()

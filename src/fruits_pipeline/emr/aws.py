@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any, Final
 
@@ -13,7 +13,7 @@ import click
 import yaml
 
 from fruits_pipeline.emr.settings import EmrSettings
-from fruits_pipeline.errors import InputError
+from fruits_pipeline.errors import InputError, causes_of
 
 LOGIN: Final = (
     "Log in (aws sso login, or aws configure) and look who you are with: aws sts get-caller-identity. "
@@ -99,7 +99,7 @@ def explain(error: BaseException) -> str | None:
     Returns:
         The message with its cure; None if the error has nothing to do with AWS.
     """
-    chain = list(_chain(error))
+    chain = list(causes_of(error))
     for link in chain:
         code = error_code(link)
         if code is not None:
@@ -108,15 +108,6 @@ def explain(error: BaseException) -> str | None:
         if type(link).__module__.partition(".")[0] in ("botocore", "boto3", "s3transfer"):
             return _connection_error(type(link).__name__, str(link))
     return None
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    link: BaseException | None = error
-    seen: set[int] = set()
-    while link is not None and id(link) not in seen:
-        seen.add(id(link))
-        yield link
-        link = link.__cause__ or link.__context__
 
 
 def error_code(error: BaseException) -> str | None:

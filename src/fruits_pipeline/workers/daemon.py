@@ -10,6 +10,8 @@ import zipimport
 from pathlib import Path
 from typing import Final
 
+from fruits_pipeline.workers import prepare
+
 _ARCHIVED: Final = ("pyspark/version.py", "py4j/version.py")
 """What an archive of PySpark, or of Py4J, is known by; Spark puts both in front of the path of its workers."""
 
@@ -54,8 +56,6 @@ if __name__ == "__main__":
     sys.path_importer_cache.clear()  # it would go on reading what has left the path
 
     from pyspark.daemon import manager
-
-    from fruits_pipeline.workers import prepare
 
     prepare(())
     gc.freeze()  # workers look for garbage after every task; what they share from now on is none
