@@ -228,7 +228,7 @@ def kept_rules(spark, table, rows) -> list[dict[str, bool]]:
         (batch,) = frame.coalesce(1).toArrow().cast(arrow_schema(table)).to_batches()
         kept = {name: rule.holds(batch).fill_null(False).to_pylist() for name, rule in ROW_RULES[table].items()}
         return [dict(zip(kept, row, strict=True)) for row in zip(*kept.values(), strict=True)]
-    conditions = [F.coalesce(F.expr(rule.condition), F.lit(False)).alias(name) for name, rule in RULES[table].items()]
+    conditions = [F.coalesce(rule.holds(), F.lit(False)).alias(name) for name, rule in RULES[table].items()]
     return [row.asDict() for row in frame.select(conditions).collect()]
 
 

@@ -10,14 +10,18 @@ computed yet, so every image would go through the network once more, and what th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
+
+from pyspark.sql import functions as F
+from pyspark.sql.types import StringType
 
 from fruits_pipeline.errors import ContractError
 from fruits_pipeline.schemas import COLUMNS
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import Column, DataFrame
 
     from fruits_pipeline.workers.writing import MappedRows
 
@@ -30,23 +34,24 @@ class Rule(NamedTuple):
 
     Attributes:
         column: Whose values the rule is about.
-        condition: Spark SQL; null counts as false.
+        holds: Makes the condition, as only a running Spark can; null counts as false.
     """
 
     column: str
-    condition: str
+    holds: Callable[[], Column]
 
 
 _KNOWN_FILE: Final = {
-    "length is known": Rule("length", "length >= 0"),
-    "modification time is known": Rule("modification_time", "modification_time is not null"),
+    "length is known": Rule("length", lambda: F.col("length") >= 0),
+    "modification time is known": Rule("modification_time", lambda: F.col("modification_time").isNotNull()),
 }
-_HAS_LABEL: Final = {"label is the name of a folder": Rule("label", "label is not null and label != ''")}
+_HAS_LABEL: Final = {"label is the name of a folder": Rule("label", lambda: F.col("label") != "")}
+_STATUS: Final = ("featurised", "quarantined", "unchanged")
 
 RULES: Final[dict[str, dict[str, Rule]]] = {
     "image_index": _KNOWN_FILE,
     "labeled_images": {**_KNOWN_FILE, **_HAS_LABEL},
-    "image_status": {"status is known": Rule("status", "status in ('featurised', 'quarantined', 'unchanged')")},
+    "image_status": {"status is known": Rule("status", lambda: F.col("status").isin(*_STATUS))},
 }
 """The rules of every table that Spark writes: what must be true → the rule."""
 
@@ -84,10 +89,8 @@ class TableContract:
         return data.checked()
 
     def _checked_by_spark(self, data: DataFrame) -> DataFrame:
-        return data.select(*COLUMNS[self.table]).selectExpr(f"{self._guarded_path()} as path", *self._other_columns())
-
-    def _other_columns(self) -> list[str]:
-        return [name for name in COLUMNS[self.table] if name != "path"]
+        others = [name for name in COLUMNS[self.table] if name != "path"]
+        return data.select(self._guarded_path(), *others)
 
     def _check_columns(self, found: dict[str, str]) -> None:
         expected = COLUMNS[self.table]
@@ -97,15 +100,12 @@ class TableContract:
         missing = {name: kind for name, kind in expected.items() if found.get(name) != kind}
         raise ContractError(f"Table {self.table}: expected columns {missing}, found {wrong} instead.")
 
-    def _guarded_path(self) -> str:
-        """SQL for the path column, or Spark's error where a rule is broken."""
-        cases = [f"when path is null then raise_error({_quoted(f'table {self.table}, column path: it is null')})"]
+    def _guarded_path(self) -> Column:
+        """The path column, or Spark's error where a rule is broken."""
+        path = F.col("path")
+        guarded = F.when(path.isNull(), F.raise_error(F.lit(f"table {self.table}, column path: it is null")))
         for name, rule in RULES[self.table].items():
-            where = f"table {self.table}, column {rule.column}: not true that {name}: "
-            cases.append(f"when not coalesce({rule.condition}, false) then raise_error(concat({_quoted(where)}, path))")
-        return f"cast(case {' '.join(cases)} else path end as string)"
-
-
-def _quoted(text: str) -> str:
-    """A SQL string literal."""
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+            where = F.lit(f"table {self.table}, column {rule.column}: not true that {name}: ")
+            is_broken = ~F.coalesce(rule.holds(), F.lit(False))
+            guarded = guarded.when(is_broken, F.raise_error(F.concat(where, path)))
+        return guarded.otherwise(path).cast(StringType()).alias("path")

@@ -5,7 +5,10 @@ What must be true of their rows stands in `fruits_pipeline.contracts`.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from pyspark.sql.types import StructType
 
 N_FEATURES: Final = 1280
 """Length of MobileNetV2's pooled last activation, for every alpha ≤ 1 (Sandler et al. 2018, table 2)."""
@@ -52,9 +55,22 @@ COLUMNS: Final[dict[str, dict[str, str]]] = {
 """Column names and Spark types of every table, in order."""
 
 
-def struct_type(table: str) -> Any:
+def struct_type(table: str) -> StructType:
     """The table's Spark schema, for tables that do not exist yet."""
-    return ", ".join(f"`{name}` {kind}" for name, kind in COLUMNS[table].items())
+    return struct_of(arrow_schema(table))
+
+
+def struct_of(columns: Any) -> StructType:
+    """The Spark schema of Arrow's columns.
+
+    Not as SQL text, here and nowhere in this project: the first such text costs half a second of Spark's parser.
+
+    Args:
+        columns: A `pyarrow.Schema`.
+    """
+    from pyspark.sql.pandas.types import from_arrow_schema
+
+    return from_arrow_schema(columns)
 
 
 def arrow_schema(table: str) -> Any:

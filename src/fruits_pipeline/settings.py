@@ -3,7 +3,6 @@
 from omegaconf.resolvers import oc
 
 from fruits_pipeline.hooks import ProjectHooks
-from fruits_pipeline.schemas import struct_type
 
 HOOKS = (ProjectHooks(),)
 
@@ -15,5 +14,5 @@ CONFIG_LOADER_ARGS = {
     "default_run_env": "local",
     "config_patterns": {"spark": ["spark*", "spark*/**"]},
     # Kedro lets only credentials read environment variables; conf/cloud names the bucket with one.
-    "custom_resolvers": {"columns": struct_type, "oc.env": oc.env},
+    "custom_resolvers": {"oc.env": oc.env},
 }

@@ -159,7 +159,7 @@ class CommittedFolders:
 
         spark = get_spark_with_remote_support()
         if not names:
-            empty: DataFrame = spark.createDataFrame([], struct_type(table))
+            empty: DataFrame = spark.range(0).to(struct_type(table))  # Spark sees that it is empty, and joins nothing
             return empty
         reader = spark.read.schema(struct_type(table)).option("__globPaths__", "false")
         rows: DataFrame = reader.parquet(*(self.spark_path(name) for name in names))

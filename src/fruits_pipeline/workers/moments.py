@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from fruits_pipeline.workers.arrays import feature_matrix
 
-PARTIAL_SCHEMA = "count bigint, mean binary, comoment binary"
+PARTIAL_SCHEMA = pa.schema({"count": pa.int64(), "mean": pa.binary(), "comoment": pa.binary()})
 """Columns of a table of partial moments; the arrays are the bytes of float64 in C order."""
 
 

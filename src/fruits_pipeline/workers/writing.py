@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fruits_pipeline.schemas import struct_type
+from fruits_pipeline.schemas import struct_of, struct_type
 from fruits_pipeline.storage import publish, unfinished_file
 from fruits_pipeline.workers.clock import StageClock, Sum
 from fruits_pipeline.workers.contracts import CheckRows, RowFunction
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 ROWS_PER_GROUP: Final = 2048
 """Rows of one row group, of which a worker holds one in memory: 2048 x 1280 float32 are 10 MB."""
 
-FILES_SCHEMA: Final = "name string, n_rows bigint"
+FILES_SCHEMA: Final = pa.schema({"name": pa.string(), "n_rows": pa.int64()})
 """What a task says of the file that it has written."""
 
 
@@ -73,7 +73,8 @@ class MappedRows:
             Number of rows by the name of the file.
         """
         write = WriteRows(self.function, folder, dict(options), {"writing": self.seconds} if self.seconds else {})
-        return {row["name"]: row["n_rows"] for row in self.source.mapInArrow(write, FILES_SCHEMA).collect()}
+        files = self.source.mapInArrow(write, struct_of(FILES_SCHEMA)).collect()
+        return {row["name"]: row["n_rows"] for row in files}
 
 
 @dataclass(frozen=True)

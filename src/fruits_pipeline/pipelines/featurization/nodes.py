@@ -7,6 +7,7 @@ from typing import Any
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
+from pyspark.sql.types import DecimalType, StringType
 
 from fruits_pipeline.datasets.encoders import ExportedEncoder
 from fruits_pipeline.encoders.card import Encoder, EncoderWeights, is_same_encoder
@@ -204,8 +205,8 @@ def digest_of(run_id: str, where: Column) -> Column:
         run_id: Column with the run that made the features; the others are `path`, `label` and `encoder`.
         where: Which rows count.
     """
-    hashes = F.xxhash64("path", "label", "encoder", run_id).cast("decimal(20,0)")
-    return F.coalesce(F.sum(F.when(where, hashes)), F.lit(0)).cast("string")
+    hashes = F.xxhash64("path", "label", "encoder", run_id).cast(DecimalType(20, 0))
+    return F.coalesce(F.sum(F.when(where, hashes)), F.lit(0)).cast(StringType())
 
 
 def select_current_features(featurized_images: DataFrame, image_status: DataFrame) -> DataFrame:

@@ -13,6 +13,7 @@ from fruits_pipeline.errors import ContractError, InputError
 from fruits_pipeline.fits import Arrays
 from fruits_pipeline.parameters import ScalingParameters
 from fruits_pipeline.pipelines.featurization.nodes import select_current_features
+from fruits_pipeline.schemas import struct_of
 from fruits_pipeline.workers.moments import PARTIAL_SCHEMA, PartialMoments, merge_pairwise, merge_partials, unpack
 
 logger = logging.getLogger(__name__)
@@ -68,12 +69,12 @@ def compute_moments(
 
 def _partial_moments(features: DataFrame, block_rows: int) -> DataFrame:
     """At most `_COLLECTED_PARTS` partial moments, without leaving a core idle."""
-    partial = PartialMoments(block_rows)
+    partial, columns = PartialMoments(block_rows), struct_of(PARTIAL_SCHEMA)
     n_cores = features.sparkSession.sparkContext.defaultParallelism
     if n_cores <= _COLLECTED_PARTS:
-        return features.coalesce(n_cores).mapInArrow(partial, PARTIAL_SCHEMA)
-    partials = features.mapInArrow(partial, PARTIAL_SCHEMA)
-    return partials.repartition(_COLLECTED_PARTS).mapInArrow(merge_partials, PARTIAL_SCHEMA)
+        return features.coalesce(n_cores).mapInArrow(partial, columns)
+    partials = features.mapInArrow(partial, columns)
+    return partials.repartition(_COLLECTED_PARTS).mapInArrow(merge_partials, columns)
 
 
 def fit_scaler(moments: Arrays) -> Arrays:
