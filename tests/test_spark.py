@@ -4,6 +4,7 @@ import os
 import shlex
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,14 @@ def test_workers_inherit_imports_only_where_that_is_safe(monkeypatch, platform, 
     monkeypatch.setattr(sys, "platform", platform)
     spark.configure(yaml.safe_load(SETTINGS.read_text()))
     assert ("spark.python.daemon.module=" in os.environ["PYSPARK_SUBMIT_ARGS"]) is is_used
+
+
+@pytest.mark.parametrize("is_run", [True, False])
+def test_runs_alone_do_without_the_functions_of_mllib(monkeypatch, is_run):
+    monkeypatch.setattr(spark, "_launch_jvm", lambda: None)
+    with spark.run_is_coming() if is_run else nullcontext():
+        spark.configure(yaml.safe_load(SETTINGS.read_text()))
+    assert ("spark.sql.extensions.test.loadFromCp=false" in os.environ["PYSPARK_SUBMIT_ARGS"]) is is_run
 
 
 def test_spark_submit_keeps_its_own_settings(monkeypatch):

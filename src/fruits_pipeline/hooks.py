@@ -18,8 +18,6 @@ from fruits_pipeline.failures import explain, interrupt_in
 from fruits_pipeline.java import check_java
 from fruits_pipeline.listing import list_files
 from fruits_pipeline.lock import OutputLock, place_of
-from fruits_pipeline.parameters import GROUPS
-from fruits_pipeline.progress import FeaturizationProgress
 from fruits_pipeline.run_record import RunRecord, git_commit, package_versions, plain
 from fruits_pipeline.s3 import PROTOCOLS, check_region, check_writable
 
@@ -28,6 +26,8 @@ if TYPE_CHECKING:
     from kedro.io import DataCatalog
     from kedro.pipeline import Pipeline
     from kedro.pipeline.node import Node
+
+    from fruits_pipeline.progress import FeaturizationProgress
 
 logger = logging.getLogger(__name__)
 
@@ -54,11 +54,11 @@ class ProjectHooks:
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
-        """Checks the names of runtime parameters and hands Spark its settings, which starts Java under `kedro run`."""
+        """Hands Spark its settings, which starts Java under `kedro run`; checks the names of runtime parameters."""
         self._env = context.env or "base"
         self._project = context.project_path
+        spark.configure(context.config_loader["spark"])  # first of all: Java is what the first tables wait for
         check_parameter_names(context._runtime_params or {})
-        spark.configure(context.config_loader["spark"])
 
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
@@ -128,12 +128,8 @@ class ProjectHooks:
             self._lock.check()
         if dataset_name == "kept_report":
             self._report = data
-        if dataset_name == "featurized_images" and self._record and FeaturizationProgress.is_wanted():
-            from pyspark import SparkContext
-
-            tracker = SparkContext.getOrCreate().statusTracker()
-            self._progress = FeaturizationProgress(self._record.n_pending, tracker)
-            self._progress.start()
+        if dataset_name == "featurized_images" and self._record:
+            self._start_progress(self._record.n_pending)
 
     @hook_impl
     def after_dataset_saved(self, node: Node) -> None:
@@ -174,6 +170,15 @@ class ProjectHooks:
             log_counts(counts)
             check_quarantine(counts, catalog.load("params:featurization").max_quarantined)
 
+    def _start_progress(self, n_images: int) -> None:
+        from pyspark import SparkContext
+
+        from fruits_pipeline.progress import FeaturizationProgress
+
+        if FeaturizationProgress.is_wanted():
+            self._progress = FeaturizationProgress(n_images, SparkContext.getOrCreate().statusTracker())
+            self._progress.start()
+
     def _stop_progress(self) -> None:
         if self._progress:
             self._progress.stop()
@@ -186,6 +191,8 @@ def check_parameter_names(given: dict[str, Any]) -> None:
     Raises:
         InputError: With the name that was probably meant.
     """
+    from fruits_pipeline.parameters import GROUPS  # imports a quarter of a second, in which Java can start
+
     names = [*ROOTS, *GROUPS]
     for name in set(given) - set(names):
         meant = get_close_matches(name, names, n=1)

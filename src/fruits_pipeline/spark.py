@@ -23,6 +23,8 @@ _JAVA_OPTIONS = "spark.driver.extraJavaOptions"
 
 _DAEMON = "spark.python.daemon.module"
 
+_EXTENSIONS = "spark.sql.extensions.test.loadFromCp"
+
 _run_is_coming = threading.Event()
 
 
@@ -39,6 +41,8 @@ def configure(settings: Mapping[str, Any]) -> None:
     settings = {key: value for key, value in settings.items() if value is not None}
     if sys.platform != "linux":  # macOS's own BLAS, which NumPy uses there, may crash in a process that was forked
         settings.pop(_DAEMON, None)
+    if not _run_is_coming.is_set():  # a notebook may want MLlib's functions
+        settings.pop(_EXTENSIONS, None)
     java_options = [_quiet_logs(), *class_archive.options(find_java()), str(settings.get(_JAVA_OPTIONS, ""))]
     settings = {**settings, _JAVA_OPTIONS: " ".join(java_options).strip()}
     arguments = [part for key, value in settings.items() for part in ("--conf", f"{key}={_text(value)}")]

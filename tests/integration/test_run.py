@@ -153,6 +153,21 @@ def poisoned(tmp_path) -> str:
     return str(tmp_path)
 
 
+def test_java_starts_neither_the_parser_of_sql_nor_the_reflection_of_scala(sample_run, kedro, tmp_path):
+    # Half a second of every run each, for one schema in words or one function that nobody calls.
+    shutil.copytree(sample_run.output / "06_models" / "encoders", tmp_path / "output" / "06_models" / "encoders")
+    done = kedro(
+        "run",
+        f"--params=images={sample_run.images},output={tmp_path / 'output'}",
+        JAVA_TOOL_OPTIONS=f"-Xlog:class+load:file={tmp_path / 'classes-%p.log'}",
+    )
+    assert done.returncode == 0, done.stderr
+    classes = "".join(log.read_text() for log in tmp_path.glob("classes-*.log"))
+    assert "org.apache.spark.sql.execution.python.MapInBatchExec" in classes
+    assert "org.apache.spark.sql.catalyst.parser.SqlBaseLexer" not in classes
+    assert "scala.reflect.runtime" not in classes
+
+
 def test_later_runs_do_only_what_is_new(sample_run, poisoned, kedro, tmp_path_factory):
     folder = tmp_path_factory.mktemp("growth")
     output = shutil.copytree(sample_run.output, folder / "output")
