@@ -24,18 +24,19 @@ def index_images(raw_images: DataFrame, parameters: IngestionParameters) -> tupl
     Raises:
         InputError: If there are no images at all.
     """
-    files = raw_images.persist()  # the listing is used twice below, and must be the same both times
-    is_image = F.col("path").rlike(extension_pattern(parameters.extensions)) & ~F.col("hidden")
+    is_image = F.col("path").rlike(extension_pattern(parameters.extensions))
     extension = F.lower(F.regexp_extract("path", r"\.([^./]*)\z", 1))
     kind = F.when(F.col("hidden"), "hidden").when(~is_image, extension)  # null for images
-    counts = {row["kind"]: row["count"] for row in files.groupBy(kind.alias("kind")).count().collect()}
+    # The listing is used twice below, and must be the same both times.
+    files = raw_images.select("path", "length", "modification_time", kind.alias("kind")).persist()
+    counts = {row["kind"]: row["count"] for row in files.groupBy("kind").count().collect()}
     if not counts.pop(None, 0):
         raise InputError(
             f"No images found: there is no {' or '.join(parameters.extensions)} file below the images folder. Expected "
             "<images>/**/<label>/<file>. Name another folder with --params=images=DIR, or other extensions in "
             "conf/base/parameters_ingestion.yml."
         )
-    return files.where(is_image).select("path", "length", "modification_time"), dict(sorted(counts.items()))
+    return files.where(F.col("kind").isNull()).drop("kind"), dict(sorted(counts.items()))
 
 
 def extension_pattern(extensions: tuple[str, ...]) -> str:

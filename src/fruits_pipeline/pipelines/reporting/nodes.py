@@ -28,11 +28,9 @@ def draw_component_scatter(reduced_features: DataFrame, fit: Fit, parameters: Re
         parameters: How many images are drawn at most; the same ones in every run (chosen by a hash of the path).
     """
     axes = [F.get("pca_features", F.lit(i)).alias(f"pc{i + 1}") for i in range(2)]
-    chosen = reduced_features.orderBy(F.xxhash64("path")).limit(parameters.scatter_points)
-    points = pd.DataFrame(
-        [row.asDict() for row in chosen.select("path", "label", *axes).collect()],
-        columns=["path", "label", "pc1", "pc2"],
-    )
+    # Short rows, and a rank that is there: sorting copies the ones and would compute the other at each comparison.
+    rows = reduced_features.select("path", "label", *axes, F.xxhash64("path").alias("rank"))
+    points = rows.orderBy("rank").limit(parameters.scatter_points).drop("rank").toArrow().to_pandas()
     return draw_points(points.sort_values(["label", "path"]), fit.arrays["explained_variance_ratio"])
 
 
