@@ -26,8 +26,9 @@ def draw_cumulative_variance(ratio: np.ndarray) -> go.Figure:
 
 
 def prepare_figures() -> None:
-    """Draws a figure for nobody: with its first one Plotly imports much more, IPython included, for half a second."""
+    """Draws figures for nobody: with the first ones Plotly imports much more, IPython included, for half a second."""
     draw_cumulative_variance(np.ones(1))
+    draw_points(pd.DataFrame({"path": [""], "label": [""], "pc1": [0.0], "pc2": [0.0]}), np.ones(1))
 
 
 def draw_points(points: pd.DataFrame, ratio: np.ndarray) -> go.Figure:
