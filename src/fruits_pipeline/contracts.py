@@ -18,7 +18,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import StringType
 
 from fruits_pipeline.errors import ContractError
-from fruits_pipeline.schemas import COLUMNS
+from fruits_pipeline.schemas import COLUMNS, STATUSES
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -46,12 +46,11 @@ _KNOWN_FILE: Final = {
     "modification time is known": Rule("modification_time", lambda: F.col("modification_time").isNotNull()),
 }
 _HAS_LABEL: Final = {"label is the name of a folder": Rule("label", lambda: F.col("label") != "")}
-_STATUS: Final = ("featurised", "quarantined", "unchanged")
 
 RULES: Final[dict[str, dict[str, Rule]]] = {
     "image_index": _KNOWN_FILE,
     "labeled_images": {**_KNOWN_FILE, **_HAS_LABEL},
-    "image_status": {"status is known": Rule("status", lambda: F.col("status").isin(*_STATUS))},
+    "image_status": {"status is known": Rule("status", lambda: F.col("status").isin(*STATUSES))},
 }
 """The rules of every table that Spark writes: what must be true → the rule."""
 

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 N_FEATURES: Final = 1280
 """Length of MobileNetV2's pooled last activation, for every alpha ≤ 1 (Sandler et al. 2018, table 2)."""
 
+STATUSES: Final = ("featurised", "quarantined", "unchanged")
+"""What becomes of an image that is listed."""
+
 _INDEX: Final = {"path": "string", "length": "bigint", "modification_time": "timestamp"}
 _LABELED: Final = {**_INDEX, "label": "string"}
 

@@ -144,15 +144,6 @@ def test_log_is_calm(sample_run):
     assert any("weights bundled" in line for line in lines)
 
 
-@pytest.fixture
-def poisoned(tmp_path) -> str:
-    """A PYTHONPATH on which TensorFlow cannot be imported."""
-    for package in ("tensorflow", "keras"):
-        (tmp_path / package).mkdir()
-        (tmp_path / package / "__init__.py").write_text("raise AssertionError('TensorFlow was imported')\n")
-    return str(tmp_path)
-
-
 def test_java_starts_neither_the_parser_of_sql_nor_the_reflection_of_scala(sample_run, kedro, tmp_path):
     # Half a second of every run each, for one schema in words or one function that nobody calls.
     shutil.copytree(sample_run.output / "06_models" / "encoders", tmp_path / "output" / "06_models" / "encoders")
@@ -166,6 +157,15 @@ def test_java_starts_neither_the_parser_of_sql_nor_the_reflection_of_scala(sampl
     assert "org.apache.spark.sql.execution.python.MapInBatchExec" in classes
     assert "org.apache.spark.sql.catalyst.parser.SqlBaseLexer" not in classes
     assert "scala.reflect.runtime" not in classes
+
+
+@pytest.fixture
+def poisoned(tmp_path) -> str:
+    """A PYTHONPATH on which TensorFlow cannot be imported."""
+    for package in ("tensorflow", "keras"):
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "__init__.py").write_text("raise AssertionError('TensorFlow was imported')\n")
+    return str(tmp_path)
 
 
 def test_later_runs_do_only_what_is_new(sample_run, poisoned, kedro, tmp_path_factory):

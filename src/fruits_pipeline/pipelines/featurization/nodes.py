@@ -15,6 +15,7 @@ from fruits_pipeline.errors import ContractError, InputError
 from fruits_pipeline.images import judged_by
 from fruits_pipeline.parameters import EncoderParameters, FeaturizationParameters
 from fruits_pipeline.run_record import RunRecord
+from fruits_pipeline.schemas import STATUSES
 from fruits_pipeline.workers.featurization import STAGES, FeaturizeTask
 from fruits_pipeline.workers.writing import MappedRows
 
@@ -178,7 +179,7 @@ def count_images(image_index: DataFrame, image_status: DataFrame) -> dict[str, A
         ContractError: If the numbers do not add up, or a path occurs twice.
     """
     totals = image_status.agg(
-        *[F.count_if(F.col("status") == status).alias(status) for status in ("featurised", "quarantined", "unchanged")],
+        *[F.count_if(F.col("status") == status).alias(status) for status in STATUSES],
         F.count_if(F.col("reason").isNotNull()).alias("in_quarantine"),
         F.count_if(F.col("reason").isNull()).alias("with_features"),
         F.count_distinct("path").alias("paths"),
