@@ -90,7 +90,7 @@ class FeaturizationParameters(_Parameters):
     """How images are read and sent through the encoder.
 
     Attributes:
-        batch_size: Images per call of the network.
+        batch_size: Images per call of the network; in bfloat16 they are always four.
         images_per_task: Upper bound of images in one Spark task; smaller means finer progress and retries.
         read_ahead: Files read in advance by each worker from remote storage, to hide its latency.
         max_pixels: Larger images (width × height) are quarantined as `too_large`. Pillow opens none that have more

@@ -1,5 +1,6 @@
 """Measuring: real images through a real network."""
 
+import dataclasses
 from itertools import pairwise
 from pathlib import Path
 
@@ -24,7 +25,7 @@ def network(monkeypatch):
 
     def run(pixels: np.ndarray) -> np.ndarray:
         seen.append(pixels.shape)
-        return np.zeros((1, 1280), np.float32)
+        return np.zeros((len(pixels), 1280), np.float32)
 
     monkeypatch.setattr(speed, "open_network", lambda encoder, threads: run if threads == 1 else None)
     return seen
@@ -45,6 +46,15 @@ def test_it_is_images_per_second_after_warming_up(network):
     measured = speed.measure(paths, Encoder(CARD, b""), clock=ticking(5.0))
     assert (measured.per_second, measured.images) == (10 / 5, 10)
     assert network == [(1, 224, 224, 3)] * (speed.WARM_UP + 10)
+
+
+def test_the_network_gets_as_many_images_as_in_a_run(network, tmp_path):
+    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xffnonsense")
+    good = [str(path) for path in sorted((SAMPLE / "Banana").glob("*_100.jpg"))[:6]]
+    card = dataclasses.replace(CARD, precision="bfloat16")
+    measured = speed.measure([*good[:3], str(tmp_path / "broken.jpg"), *good[3:]], Encoder(card, b""), ticking(5.0))
+    assert (measured.per_second, measured.images) == (6 / 5, 6)
+    assert [shape[0] for shape in network] == [3, 4, 2]  # the first three of four to warm up, then all
 
 
 def test_broken_images_count_as_time_but_not_as_images(network, tmp_path):

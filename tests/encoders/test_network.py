@@ -59,7 +59,9 @@ def test_bfloat16_is_close_and_an_encoder_of_its_own(pixels, reference):
     network = runtime.open_network(encoder, threads=1)
     features, again = network(pixels), network(pixels[::-1])[::-1]
     np.testing.assert_array_equal(features, again)
-    np.testing.assert_array_equal(features, np.concatenate([network(image[None]) for image in pixels]))
+    for count in range(1, 9):  # alone, beside others, and in every place of a call
+        several = np.resize(pixels, (count, *pixels.shape[1:]))
+        np.testing.assert_array_equal(network(several), np.resize(features, (count, features.shape[1])))
     cosine = (features * reference).sum(axis=1) / np.linalg.norm(features, axis=1) / np.linalg.norm(reference, axis=1)
     assert 0.9 < cosine.min() < cosine.max() < 0.99999  # in float32 it would be nearer
     assert 0 <= features.min() <= features.max() <= 6

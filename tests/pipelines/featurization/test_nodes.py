@@ -23,7 +23,7 @@ from pyspark.sql import functions as F
 from fruits_pipeline.contracts import TableContract
 from fruits_pipeline.datasets import CommittedBatchesDataset
 from fruits_pipeline.datasets.encoders import ExportedEncoder
-from fruits_pipeline.encoders.card import Encoder, EncoderCard, EncoderWeights
+from fruits_pipeline.encoders.card import IMAGES_PER_CALL, Encoder, EncoderCard, EncoderWeights
 from fruits_pipeline.errors import ContractError, InputError
 from fruits_pipeline.images import PREPROCESSING, decode, judged_by
 from fruits_pipeline.parameters import EncoderParameters, FeaturizationParameters
@@ -460,6 +460,17 @@ def test_a_worker_loads_the_encoder_once_and_tasks_share_the_images_evenly(spark
     assert sum(rows) == 41
     assert len(rows) == count_tasks(41, 4, spark.sparkContext.defaultParallelism)
     assert max(rows) - min(rows) <= 1
+
+
+def test_the_network_gets_as_many_images_as_it_is_compiled_for(spark):
+    in_bfloat16 = Encoder(dataclasses.replace(CARD, precision="bfloat16"), b"")
+    pending = table(spark, "labeled_images", [labeled("one")])
+    sizes = [
+        batch.function.batch_size
+        for encoder in (ENCODER, in_bfloat16)
+        for batch in featurize_images(pending, encoder, parameters(batch_size=2), RunRecord(run_id=THIS_RUN))
+    ]
+    assert sizes == [2, IMAGES_PER_CALL["bfloat16"]]
 
 
 def test_nothing_pending_nothing_written(spark, mean_encoder):

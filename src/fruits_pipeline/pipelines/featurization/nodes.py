@@ -110,7 +110,7 @@ def featurize_images(
         payload=context.broadcast(encoder.payload),
         run_id=run.run_id,
         threads=int(context.getConf().get("spark.task.cpus", "1")),
-        batch_size=parameters.batch_size,
+        batch_size=encoder.card.images_per_call(parameters.batch_size),
         read_ahead=parameters.read_ahead,
         max_pixels=parameters.max_pixels,
         sums=sums,
