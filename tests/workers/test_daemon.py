@@ -39,6 +39,15 @@ def test_archives_of_what_is_installed_are_left_out(tmp_path, installed, version
     assert without_archives([path, "/no/such", installed]) == [*([path] if stays else []), "/no/such", installed]
 
 
+@pytest.mark.parametrize(
+    ("name", "stays"),
+    [("spark-core_2.13-4.1.1.jar", False), ("spark-core_2.13-4.0.1-amzn-0.jar", False), ("x.jar", True)],
+)
+def test_the_java_archive_of_spark_is_left_out(tmp_path, installed, name, stays):
+    jar = archive(tmp_path / name)
+    assert without_archives([jar, installed]) == [*([jar] if stays else []), installed]
+
+
 def test_the_installed_package_that_would_be_imported_counts(tmp_path, installed):
     newer = tmp_path / "newer" / "pyspark"
     newer.mkdir(parents=True)
