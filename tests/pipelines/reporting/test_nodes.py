@@ -1,6 +1,8 @@
 """What the reports say of a run, of all runs, and of the images in quarantine."""
 
 import json
+import subprocess
+import sys
 from datetime import UTC, datetime
 
 import numpy as np
@@ -96,6 +98,23 @@ def test_the_figures_show_the_variance_of_the_fit(spark):
     assert "50" in scatter.layout.xaxis.title.text
     scree = draw_scree(fit())
     assert any(np.allclose(trace.y[-1], value) for trace in scree.data for value in (0.95, 95))
+
+
+PREPARED = """
+import sys
+{before}
+from fruits_pipeline.pipelines.reporting.figures import prepare_figures
+prepare_figures()
+print("IPython" in sys.modules, "plotly.offline" in sys.modules)
+import IPython
+"""
+
+
+@pytest.mark.parametrize(("before", "is_there"), [("", False), ("import IPython", True)])
+def test_figures_are_prepared_without_ipython(before, is_there):
+    """It takes a quarter of a second of every run; notebooks have it, and it can be imported later."""
+    code = PREPARED.format(before=before)
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == f"{is_there} True"
 
 
 def test_the_pca_is_described_by_its_fit():

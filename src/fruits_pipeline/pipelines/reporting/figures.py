@@ -1,5 +1,9 @@
 """The figures, as Plotly objects: pure functions of small tables."""
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import pandas as pd
 import plotly.express as px
@@ -26,9 +30,26 @@ def draw_cumulative_variance(ratio: np.ndarray) -> go.Figure:
 
 
 def prepare_figures() -> None:
-    """Draws figures for nobody: with the first ones Plotly imports much more, IPython included, for half a second."""
-    draw_cumulative_variance(np.ones(1))
-    draw_points(pd.DataFrame({"path": [""], "label": [""], "pc1": [0.0], "pc2": [0.0]}), np.ones(1))
+    """Draws figures for nobody: with the first ones Plotly imports much more, for a quarter of a second.
+
+    As much again would be IPython, which it imports wherever that is installed, to show figures in notebooks.
+    """
+    with _as_if_not_installed("IPython"):
+        draw_cumulative_variance(np.ones(1))
+        draw_points(pd.DataFrame({"path": [""], "label": [""], "pc1": [0.0], "pc2": [0.0]}), np.ones(1))
+
+
+@contextmanager
+def _as_if_not_installed(package: str) -> Iterator[None]:
+    """Imports of a package fail meanwhile, as they do where it is missing; no change where it has been imported."""
+    if package in sys.modules:
+        yield
+        return
+    sys.modules[package] = None  # type: ignore[assignment] # to Python's import system: not found
+    try:
+        yield
+    finally:
+        del sys.modules[package]
 
 
 def draw_points(points: pd.DataFrame, ratio: np.ndarray) -> go.Figure:
