@@ -174,6 +174,23 @@ def test_rows_keep_their_order_and_their_features_over_many_batches(network, tmp
     assert sum(network.batches) == sum(1 for i in range(150) if i % 7)
 
 
+@pytest.mark.parametrize(
+    ("batch_size", "calls"),
+    [(1, [(4, 1)] * 4 + [(8, 1)] * 4 + [(9, 1)]), (3, [(6, 3), (6, 3), (9, 3)]), (5, [(5, 5), (9, 4)])],
+)
+def test_some_images_are_decoded_before_the_first_of_them_is_encoded(network, tmp_path, monkeypatch, batch_size, calls):
+    """Each call of the network: how many images were decoded by then, and how many it gets."""
+    decoded = []
+    decode_rgb = featurization.decode_rgb
+    monkeypatch.setattr(featurization, "decode_rgb", lambda *given: decoded.append(1) or decode_rgb(*given))
+    seen = []
+    monkeypatch.setattr(FakeNetwork, "__call__", lambda _, x: seen.append((len(decoded), len(x))) or features_of(x))
+    for i in range(9):
+        (tmp_path / f"{i}.png").write_bytes(picture(i, (2, 2), "PNG"))
+    run([batch_of([f"file:{tmp_path}/{i}.png" for i in range(9)])], batch_size=batch_size)
+    assert seen == calls
+
+
 def test_remote_files_are_read_ahead_and_stay_in_order(network):
     import fsspec
 
