@@ -127,7 +127,8 @@ def from_archives(_):
     import sys, zipimport
     files = [getattr(module, "__file__", None) or "" for module in list(sys.modules.values())]
     archives = [path for path, reader in sys.path_importer_cache.items() if isinstance(reader, zipimport.zipimporter)]
-    return archives + [file for file in files if "pyspark.zip" in file or "-src.zip" in file]
+    paths = [*files, *sys.path, *sys.path_importer_cache]
+    return archives + [path for path in paths if "pyspark.zip" in path or "-src.zip" in path]
 print(SparkContext.getOrCreate().parallelize(range(2), 2).mapPartitions(from_archives).collect())
 """
 

@@ -12,6 +12,7 @@ from fruits_pipeline.fits import Fit
 from fruits_pipeline.parameters import ReportingParameters
 from fruits_pipeline.pipelines.reporting.figures import draw_cumulative_variance, draw_points
 from fruits_pipeline.run_record import RunRecord, package_versions, peak_memory, plain, spark_versions
+from fruits_pipeline.schemas import STATUSES
 
 
 def draw_scree(fit: Fit) -> Figure:
@@ -120,7 +121,7 @@ def _line_of(report: dict[str, Any]) -> dict[str, Any]:
         "pipelines": " ".join(report["pipelines"]),
         "started_at": report["started_at"],
         "seconds": report.get("seconds", {}).get("total"),
-        **{name: counts.get(name) for name in ("listed", "featurised", "quarantined", "unchanged", "in_quarantine")},
+        **{name: counts.get(name) for name in ("listed", *STATUSES, "in_quarantine")},
         "encoder": report.get("encoder", {}).get("fingerprint"),
         "fit": report.get("fit", {}).get("fit"),
         "n_components": report.get("pca", {}).get("n_components"),
