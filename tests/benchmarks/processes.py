@@ -21,12 +21,13 @@ LOCK = "FRUITS_BENCH_LOCK"
 """Environment variable with a file that is locked (flock) for as long as a contender runs."""
 
 PERIOD = 0.2
-"""Seconds between two looks at the memory of the known processes."""
+"""Seconds between two looks at the processor time of those that nobody waits for: what comes after the last is lost."""
 
 SCAN_EVERY = 5
-PSS_EVERY = 10
-# Looking for new processes reads all of /proc, and proportional memory (PSS) walks page tables: done every second and
-# every two seconds they cost a contender 2 to 3 % of a core at most (all that was not the contender's).
+PSS_EVERY = 25
+# The kernel keeps the high-water mark of resident memory, so that a look every second misses nothing but what happens
+# in a process's last second. Looking for new processes reads all of /proc, and proportional memory (PSS) walks page
+# tables, with the lock that the process needs for new memory: every two seconds cost ours 2 s of 67 (in turn).
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -202,6 +203,7 @@ class ProcessWatch:
     _seen: dict[int, _Seen] = field(default_factory=dict)
     _workers: set[int] = field(default_factory=set)
     _unwaited: dict[int, int] = field(default_factory=dict)
+    _careless: set[int] = field(default_factory=set)
     _stopped: threading.Event = field(default_factory=threading.Event)
 
     def __enter__(self) -> ProcessWatch:
@@ -248,10 +250,10 @@ class ProcessWatch:
         count = 0
         while not self._stopped.wait(PERIOD):
             count += 1
+            self._sample_unwaited()
             if count % SCAN_EVERY == 0:
                 self.scan()
-            self._sample(_resident_mb, "rss")
-            self._sample_unwaited()
+                self._sample(_resident_mb, "rss")
             if count % PSS_EVERY == 0:
                 self._sample(_proportional_mb, "pss")
 
@@ -262,6 +264,7 @@ class ProcessWatch:
         while adopted := [each for each in new if each.parent in self._seen or each.pid == self.root]:
             self._seen.update({each.pid: each for each in adopted})
             new = [each for each in new if each.pid not in self._seen]
+        self._careless = {pid for pid in {each.parent for each in self._seen.values()} if _ignores_children(pid)}
 
     def _sample(self, measure: object, kind: str) -> None:
         total = 0
@@ -277,10 +280,10 @@ class ProcessWatch:
         self._raise(f"tree_{kind}", total)
 
     def _sample_unwaited(self) -> None:
-        careless = {pid for pid in {each.parent for each in self._seen.values()} if _ignores_children(pid)}
-        for each in self._seen.values():
-            if each.parent in careless and (now := _read_stat(each.pid)):
-                self._unwaited[each.pid] = now.ticks
+        for pid in self._careless:
+            for each in (each for each in self._seen.values() if each.parent == pid):
+                if now := _read_stat(each.pid):
+                    self._unwaited[each.pid] = now.ticks
 
     def _raise(self, name: str, value: int) -> None:
         self.peaks[name] = max(self.peaks.get(name, 0), value)
