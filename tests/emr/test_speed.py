@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from fruits_pipeline.emr import speed
 from fruits_pipeline.encoders.card import Encoder, EncoderCard
 from fruits_pipeline.errors import InputError
+from fruits_pipeline.workers.featurization import DECODED_TOGETHER
 
 PROJECT = Path(__file__).resolve().parents[2]
 SAMPLE = PROJECT / "data" / "01_raw" / "sample"
@@ -55,6 +56,16 @@ def test_the_network_gets_as_many_images_as_in_a_run(network, tmp_path):
     measured = speed.measure([*good[:3], str(tmp_path / "broken.jpg"), *good[3:]], Encoder(card, b""), ticking(5.0))
     assert (measured.per_second, measured.images) == (6 / 5, 6)
     assert [shape[0] for shape in network] == [3, 4, 2]  # the first three of four to warm up, then all
+
+
+def test_as_many_images_are_decoded_before_they_are_encoded_as_in_a_run(network, monkeypatch):
+    decode = speed.decode
+    monkeypatch.setattr(speed, "decode", lambda content: network.append("decoded") or decode(content))
+    paths = [str(path) for path in sorted((SAMPLE / "Banana").glob("*_100.jpg"))[: DECODED_TOGETHER + 2]]
+    speed.measure(paths, Encoder(CARD, b""), ticking(5.0))
+    order = ["decoded" if event == "decoded" else "encoded" for event in network]
+    four = ["decoded"] * DECODED_TOGETHER + ["encoded"] * DECODED_TOGETHER
+    assert order == [*four, *four, "decoded", "decoded", "encoded", "encoded"]  # four to warm up, then all six
 
 
 def test_broken_images_count_as_time_but_not_as_images(network, tmp_path):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from fruits_pipeline.errors import InputError
 from fruits_pipeline.images import UnusableImageError, decode
 from fruits_pipeline.parameters import EncoderParameters
 from fruits_pipeline.storage import read_file
+from fruits_pipeline.workers.featurization import decoded_together, groups
 
 SAMPLE = 64
 """Images measured: a second or less, and enough to be within a few per cent on a quiet machine."""
@@ -45,7 +45,7 @@ class Speed:
 
 
 def measure(paths: Sequence[str], encoder: Encoder, clock: Callable[[], float] = time.perf_counter) -> Speed:
-    """Decodes and encodes images on one core, as many at a time as a Spark task does.
+    """Decodes and encodes images on one core, as many at a time as a Spark task decodes and as it encodes.
 
     Args:
         paths: Files to measure, local or s3://; reading them is not measured, because the workers read ahead.
@@ -76,9 +76,8 @@ def measure(paths: Sequence[str], encoder: Encoder, clock: Callable[[], float] =
 def _encode(contents: Iterable[bytes], network: Network, images_per_call: int) -> int:
     """How many of the images became features."""
     done = 0
-    decoded = _decoded(contents)
-    while group := list(itertools.islice(decoded, images_per_call)):
-        done += len(network(np.stack(group)))
+    for images in groups(_decoded(contents), decoded_together(images_per_call)):
+        done += sum(len(network(np.stack(batch))) for batch in groups(images, images_per_call))
     return done
 
 

@@ -38,6 +38,18 @@ Row = dict[str, Any]
 T = TypeVar("T")
 
 
+def groups(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Consecutive items, `size` at a time; the last group may be smaller."""
+    iterator = iter(items)
+    while group := list(itertools.islice(iterator, size)):
+        yield group
+
+
+def decoded_together(batch_size: int) -> int:
+    """How many images are decoded before they are encoded: `DECODED_TOGETHER` or more, a whole number of batches."""
+    return batch_size * math.ceil(DECODED_TOGETHER / batch_size)
+
+
 @dataclass(frozen=True)
 class FeaturizeTask:
     """The function of the workers that makes `featurized_images`.
@@ -66,7 +78,7 @@ class FeaturizeTask:
         """Turns batches of labeled images into batches of `featurized_images`, one row for one row."""
         share = _Share(self, StageClock(self.sums))
         images = (row for batch in batches for row in batch.to_pylist())
-        for rows in _groups(share.featurize(images), ROWS_PER_BATCH):
+        for rows in groups(share.featurize(images), ROWS_PER_BATCH):
             yield record_batch(rows)
         share.clock.hand_over()
 
@@ -83,8 +95,8 @@ class _Share:
         images, images_to_read = itertools.tee(images)
         files = read_files((image["path"] for image in images_to_read), self.task.read_ahead)
         read = zip(images, self.clock.each("reading", files), strict=True)
-        together = self.task.batch_size * math.ceil(DECODED_TOGETHER / self.task.batch_size)
-        for rows in _groups((self._decoded(image, file) for image, file in read), together):
+        rows_of_images = (self._decoded(image, file) for image, file in read)
+        for rows in groups(rows_of_images, decoded_together(self.task.batch_size)):
             yield from self._encoded(rows)
 
     def _decoded(self, image: Row, file: ImageFile) -> Row:
@@ -119,7 +131,7 @@ class _Share:
     def _encoded(self, rows: list[Row]) -> list[Row]:
         """The rows with their features, `batch_size` images in one call of the network."""
         good = (row for row in rows if row["pixels"] is not None)
-        for batch in _groups(good, self.task.batch_size):
+        for batch in groups(good, self.task.batch_size):
             network = self._network()
             with self.clock("inference"):
                 features = network(np.stack([row["pixels"] for row in batch]))
@@ -150,10 +162,3 @@ def _feature_column(features: list[np.ndarray | None]) -> pa.Array:
     vectors = [vector for vector in features if vector is not None]
     matrix = np.stack(vectors) if vectors else np.empty((0, N_FEATURES), np.float32)
     return list_array(matrix, [vector is None for vector in features])
-
-
-def _groups(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Consecutive items, `size` at a time."""
-    iterator = iter(items)
-    while group := list(itertools.islice(iterator, size)):
-        yield group
