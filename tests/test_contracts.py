@@ -5,9 +5,8 @@ from datetime import UTC, datetime
 import pyarrow as pa
 import pytest
 from pyspark.errors import PySparkException
-from pyspark.sql import functions as F
 
-from fruits_pipeline.contracts import RULES, WRITTEN_BY_WORKERS, TableContract
+from fruits_pipeline.contracts import TableContract
 from fruits_pipeline.errors import ContractError
 from fruits_pipeline.failures import explain
 from fruits_pipeline.images import REASONS
@@ -124,17 +123,13 @@ BAD = {
 }
 
 
-ALL_RULES = {**RULES, **ROW_RULES}
-
-
 def rows_of(spark, table, rows):
     return spark.createDataFrame([tuple(row[name] for name in COLUMNS[table]) for row in rows], struct_type(table))
 
 
 def checked(table, frame):
-    """The rows as they are written: by Spark, or by the workers."""
-    passed = TableContract(table).validate(frame)
-    return passed.to_dataframe() if isinstance(passed, MappedRows) else passed
+    """The rows as they are written."""
+    return TableContract(table).validate(frame).to_dataframe()
 
 
 def write(frame) -> None:
@@ -145,7 +140,7 @@ def write(frame) -> None:
 # ---- columns ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("table", sorted(ALL_RULES))
+@pytest.mark.parametrize("table", sorted(ROW_RULES))
 def test_missing_extra_and_wrongly_typed_columns_are_refused(spark, table):
     frame = spark.createDataFrame([], struct_type(table))
     contract, last = TableContract(table), list(COLUMNS[table])[-1]
@@ -164,7 +159,7 @@ def test_an_integer_is_no_long(spark):
 
 
 def test_the_order_of_the_columns_is_that_of_the_contract(spark):
-    for table in ALL_RULES:
+    for table in ROW_RULES:
         frame = rows_of(spark, table, GOOD[table]).select(sorted(COLUMNS[table]))
         assert frame.columns != list(COLUMNS[table])
         assert checked(table, frame).collect() == rows_of(spark, table, GOOD[table]).collect()
@@ -186,7 +181,7 @@ def test_what_workers_make_has_the_columns_of_the_contract(spark):
 # ---- rows ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("table", sorted(ALL_RULES))
+@pytest.mark.parametrize("table", sorted(ROW_RULES))
 def test_good_rows_pass_unchanged(spark, table):
     frame = rows_of(spark, table, GOOD[table])
     passed = checked(table, frame)
@@ -195,20 +190,19 @@ def test_good_rows_pass_unchanged(spark, table):
 
 
 def test_every_rule_is_about_a_column_of_its_table():
-    for table, rules in ALL_RULES.items():
+    for table, rules in ROW_RULES.items():
         for name, rule in rules.items():
             assert rule.column in COLUMNS[table], name
             assert rule.column in getattr(rule, "condition", rule.column), name
 
 
-def test_every_table_is_checked_in_one_place():
-    assert set(ROW_RULES) == WRITTEN_BY_WORKERS
-    assert not set(RULES) & WRITTEN_BY_WORKERS
+def test_every_table_that_is_written_has_rules():
+    assert set(ROW_RULES) == set(COLUMNS) - {"raw_images"}
 
 
 def test_every_rule_is_tested():
-    assert set(BAD) == {(table, rule) for table, rules in ALL_RULES.items() for rule in rules}
-    assert set(GOOD) == set(ALL_RULES)
+    assert set(BAD) == {(table, rule) for table, rules in ROW_RULES.items() for rule in rules}
+    assert set(GOOD) == set(ROW_RULES)
 
 
 @pytest.mark.parametrize(("table", "rule"), sorted(BAD))
@@ -217,19 +211,15 @@ def test_a_broken_rule_stops_the_write(spark, table, rule):
     good, bad = GOOD[table][0], {**GOOD[table][0], **BAD[table, rule][0]}
     with pytest.raises(PySparkException) as caught:
         write(checked(table, rows_of(spark, table, [good, {**bad, "path": f"{PATH}.bad"}, good])))
-    column = ALL_RULES[table][rule].column
+    column = ROW_RULES[table][rule].column
     assert f"table {table}, column {column}: not true that {rule}: {PATH}.bad" in explain(caught.value)
 
 
 def kept_rules(spark, table, rows) -> list[dict[str, bool]]:
     """Which rules each row keeps, as the contract evaluates them, where null is not true."""
-    frame = rows_of(spark, table, rows)
-    if table in WRITTEN_BY_WORKERS:
-        (batch,) = frame.coalesce(1).toArrow().cast(arrow_schema(table)).to_batches()
-        kept = {name: rule.holds(batch).fill_null(False).to_pylist() for name, rule in ROW_RULES[table].items()}
-        return [dict(zip(kept, row, strict=True)) for row in zip(*kept.values(), strict=True)]
-    conditions = [F.coalesce(rule.holds(), F.lit(False)).alias(name) for name, rule in RULES[table].items()]
-    return [row.asDict() for row in frame.select(conditions).collect()]
+    (batch,) = rows_of(spark, table, rows).coalesce(1).toArrow().cast(arrow_schema(table)).to_batches()
+    kept = {name: rule.holds(batch).fill_null(False).to_pylist() for name, rule in ROW_RULES[table].items()}
+    return [dict(zip(kept, row, strict=True)) for row in zip(*kept.values(), strict=True)]
 
 
 @pytest.mark.parametrize("table", sorted({table for (table, _), rows in BAD.items() if len(rows) > 1}))
@@ -249,5 +239,5 @@ def test_a_row_without_path_stops_the_write(spark, table):
 def test_a_broken_row_leaves_no_finished_table(spark, tmp_path):
     frame = rows_of(spark, "labeled_images", [LABELED] * 50 + [{**LABELED, "label": ""}])
     with pytest.raises(PySparkException):
-        TableContract("labeled_images").validate(frame).write.parquet(f"{tmp_path}/table")
-    assert not (tmp_path / "table" / "_SUCCESS").exists()
+        TableContract("labeled_images").validate(frame).write(f"file://{tmp_path}/table", {})
+    assert list(tmp_path.rglob("*.parquet")) == []

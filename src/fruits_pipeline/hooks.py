@@ -63,8 +63,6 @@ class ProjectHooks:
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
         """Finds out before any work whether the run can work at all, and starts the record of the run."""
-        from fruits_pipeline.pipelines.reporting.figures import prepare_figures  # the registry has imported it by now
-
         check_java()
         if "raw_images" in pipeline.inputs():
             check_images(catalog["raw_images"]._describe()["filepath"])
@@ -183,6 +181,13 @@ class ProjectHooks:
         if self._progress:
             self._progress.stop()
             self._progress = None
+
+
+def prepare_figures() -> None:
+    """Imports pandas and Plotly, and does what takes Plotly long at the first figure, before the reports need it."""
+    from fruits_pipeline.pipelines.reporting import figures
+
+    figures.prepare_figures()
 
 
 def check_parameter_names(given: dict[str, Any]) -> None:

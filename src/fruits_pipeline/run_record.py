@@ -46,6 +46,7 @@ class RunRecord:
         seconds: Wall seconds by node, from the load of its first input to the save of its last output.
         n_pending: How many images the featurization has to do.
         worker_clocks: Spark accumulators of the seconds that all workers together spent in each stage.
+        ignored_files: Spark accumulator of the number of files that are no images, by extension; None before a listing.
     """
 
     run_id: str
@@ -56,6 +57,7 @@ class RunRecord:
     seconds: dict[str, float] = field(default_factory=dict)
     n_pending: int = 0
     worker_clocks: dict[str, Any] = field(default_factory=dict, repr=False)
+    ignored_files: Any = field(default=None, repr=False)
     _began: dict[str, float] = field(default_factory=dict, repr=False)
 
     def begin(self, node: str) -> None:

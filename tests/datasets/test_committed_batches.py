@@ -156,10 +156,10 @@ def test_other_tools_read_all_batches(spark, tmp_path):
 
 def test_options_of_the_writer(spark, tmp_path):
     dataset(tmp_path, "1", save_args={"compression": "gzip"}).save(rows_of(spark, "a"))
-    files = list((tmp_path / "batch=1").glob("*.parquet"))
-    assert files
-    assert all(file.name.endswith(".gz.parquet") for file in files)
-    assert loaded(tmp_path) == ["a"]
+    dataset(tmp_path, "2").save(rows_of(spark, "a"))
+    used = [pq.read_metadata(file).row_group(0).column(0).compression for file in sorted(tmp_path.glob("*/*.parquet"))]
+    assert used == ["GZIP", "ZSTD"]
+    assert loaded(tmp_path) == ["a", "a"]
 
 
 def test_without_a_version_the_batch_is_named_after_the_time(tmp_path):

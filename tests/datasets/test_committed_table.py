@@ -197,9 +197,11 @@ def test_other_tools_read_the_table(spark, tmp_path):
 
 def test_options_of_the_writer(spark, tmp_path):
     dataset(tmp_path, "1", save_args={"compression": "gzip"}).save(rows_of(spark, "a"))
-    files = list((tmp_path / "run=1").glob("*.parquet"))
-    assert files
-    assert all(file.name.endswith(".gz.parquet") for file in files)
+    (file,) = tmp_path.glob("run=1/*.parquet")
+    assert pq.read_metadata(file).row_group(0).column(0).compression == "GZIP"
+    dataset(tmp_path, "2").save(rows_of(spark, "a"))
+    (file,) = tmp_path.glob("run=2/*.parquet")
+    assert pq.read_metadata(file).row_group(0).column(0).compression == "ZSTD"
     assert loaded(tmp_path) == ["a"]
 
 

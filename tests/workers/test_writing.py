@@ -3,7 +3,7 @@
 import errno
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.errors import PySparkException
 
+from fruits_pipeline.errors import InputError
 from fruits_pipeline.failures import explain
 from fruits_pipeline.schemas import COLUMNS, N_FEATURES, arrow_schema, struct_type
 from fruits_pipeline.workers import writing
 from fruits_pipeline.workers.arrays import list_array
-from fruits_pipeline.workers.writing import ROWS_PER_GROUP, MappedRows, WriteRows
+from fruits_pipeline.workers.writing import MappedRows, WriteRows
 
 OPTIONS = {"compression": "zstd", "use_dictionary": False}
 
@@ -64,13 +65,20 @@ def test_a_batch_without_rows_is_a_file_without_rows(tmp_path):
     assert len(pq.read_table(tmp_path)) == 0
 
 
-def test_a_long_task_holds_one_row_group_at_a_time(tmp_path, monkeypatch):
-    n, made, written = 3 * ROWS_PER_GROUP, [], []
+@pytest.fixture
+def rows_per_group(monkeypatch):
+    """A thousand of our rows, of one number each, are a row group."""
+    monkeypatch.setattr(writing, "BYTES_PER_GROUP", numbers(0, 1000).nbytes)
+    return 1000
+
+
+def test_a_long_task_holds_one_row_group_at_a_time(tmp_path, monkeypatch, rows_per_group):
+    n, made, written = 3 * rows_per_group, [], []
 
     def batches():
-        for start in range(0, n, 64):
+        for start in range(0, n, 50):
             made.append(start)
-            yield numbers(start, start + 64)
+            yield numbers(start, start + 50)
 
     class Watched(pq.ParquetWriter):
         def write_table(self, table):
@@ -79,10 +87,9 @@ def test_a_long_task_holds_one_row_group_at_a_time(tmp_path, monkeypatch):
 
     monkeypatch.setattr(writing.pq, "ParquetWriter", Watched)
     list(WriteRows(iter, f"file://{tmp_path}", OPTIONS)(batches()))
-    per_group = ROWS_PER_GROUP // 64
-    assert written == [(ROWS_PER_GROUP, per_group), (ROWS_PER_GROUP, 2 * per_group), (ROWS_PER_GROUP, 3 * per_group)]
+    assert written == [(rows_per_group, 20), (rows_per_group, 40), (rows_per_group, 60)]
     metadata = pq.read_metadata(tmp_path / "part-00000.parquet")
-    assert [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)] == [ROWS_PER_GROUP] * 3
+    assert [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)] == [rows_per_group] * 3
 
 
 def test_a_task_that_is_repeated_writes_the_same_file_again(tmp_path):
@@ -93,11 +100,11 @@ def test_a_task_that_is_repeated_writes_the_same_file_again(tmp_path):
     assert (tmp_path / "part-00000.parquet").read_bytes() == first
 
 
-def test_a_task_that_fails_leaves_nothing_and_spoils_nothing(tmp_path):
+def test_a_task_that_fails_leaves_nothing_and_spoils_nothing(tmp_path, rows_per_group):
     write(tmp_path, numbers(0, 5))
 
     def batches():
-        yield numbers(5, 5 + 2 * ROWS_PER_GROUP)
+        yield numbers(5, 5 + 2 * rows_per_group)
         raise OSError(errno.EIO, "by intent")
 
     with pytest.raises(OSError, match="by intent"):
@@ -106,11 +113,11 @@ def test_a_task_that_fails_leaves_nothing_and_spoils_nothing(tmp_path):
     assert pq.read_table(tmp_path)["number"].to_pylist() == list(range(5))
 
 
-def test_the_file_is_hidden_until_it_is_finished(tmp_path):
+def test_the_file_is_hidden_until_it_is_finished(tmp_path, rows_per_group):
     seen = []
 
     def batches():
-        yield numbers(0, ROWS_PER_GROUP)
+        yield numbers(0, rows_per_group)
         seen.append(names(tmp_path))
         yield numbers(0, 1)
 
@@ -132,6 +139,14 @@ def test_writing_is_timed_and_making_the_rows_is_not(tmp_path, monkeypatch):
     monkeypatch.setattr(writing, "publish", lambda path, target: time.sleep(0.2))
     list(WriteRows(iter, f"file://{tmp_path}", OPTIONS, {"writing": total})(slow()))
     assert total.value > 0.2
+
+
+def test_a_row_group_of_features_is_as_large_as_it_should_be(tmp_path):
+    """As the benchmarks were measured: about 2,000 images."""
+    batch = pa.RecordBatch.from_pydict({"features": list_array(np.zeros((64, N_FEATURES), np.float32), [False] * 64)})
+    write(tmp_path, *[batch] * 100)
+    metadata = pq.read_metadata(tmp_path / "part-00000.parquet")
+    assert 1900 < metadata.row_group(0).num_rows < 2200
 
 
 # ---- through Spark ---------------------------------------------------------------------------------------------------
@@ -177,6 +192,20 @@ def test_rows_that_spark_has_are_written_by_the_workers_too(spark, tmp_path):
     rows = MappedRows.of(spark.range(0, 3, numPartitions=5), "featurized_images")
     assert sorted(rows.write(f"file://{tmp_path}", {}).values()) == [1, 1, 1]
     assert sorted(pq.read_table(tmp_path)["id"].to_pylist()) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("n_tasks", [0, 2])
+def test_a_table_that_must_not_be_empty_says_so(spark, tmp_path, n_tasks):
+    """Whether there is no task at all, or each has written a file without rows."""
+
+    def nothing(batches):
+        for batch in batches:
+            yield batch.slice(0, 0)
+
+    rows = MappedRows(spark.range(0, n_tasks, numPartitions=max(n_tasks, 1)), nothing, "image_index")
+    assert sum(rows.write(f"file://{tmp_path}", {}).values()) == 0
+    with pytest.raises(InputError, match=r"^nobody there$"):
+        replace(rows, if_empty="nobody there").write(f"file://{tmp_path}", {})
 
 
 def test_what_a_worker_has_to_say_against_a_row_reaches_the_person(made, tmp_path):

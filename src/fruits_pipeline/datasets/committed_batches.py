@@ -56,7 +56,7 @@ class CommittedBatchesDataset(AbstractDataset[Any, Any]):
             version: Kedro's version, whose `save` is the id of the run and names the batch.
             replaces: Whether a saved batch replaces all that are committed by then.
             keep_replaced_hours: How long replaced batches stay on the disk.
-            save_args: Options for `pyarrow.parquet.ParquetWriter`; for rows that Spark writes, for its Parquet writer.
+            save_args: Options for `pyarrow.parquet.ParquetWriter`.
             metadata: Ignored here; for Kedro-Viz.
         """
         self._folders = CommittedFolders(filepath, "batch")
@@ -75,15 +75,17 @@ class CommittedBatchesDataset(AbstractDataset[Any, Any]):
         """Writes one batch, named after the run.
 
         Args:
-            data: Rows of the table, for Spark to write or for the workers.
+            data: Rows of the table, that Spark has or that the workers make.
 
         Raises:
             DatasetError: If this run, or a later one, has committed a batch already.
         """
+        from fruits_pipeline.workers.writing import MappedRows  # imports Arrow, which the command line can do without
+
         self._folders.check_new(self.batch)
         self._folders.remove_dead()
         replaced = self.committed_batches() if self._replaces else []
-        self._folders.write(self.batch, data, self._save_args)
+        self._folders.write(self.batch, MappedRows.of(data, self._table), self._save_args)
         self._folders.commit(self.batch, replaced)
         self._folders.remove_replaced(self._keep_replaced)
 

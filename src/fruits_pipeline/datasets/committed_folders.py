@@ -26,8 +26,8 @@ logger = logging.getLogger(__name__)
 COMMITTED: Final = "_SUCCESS"
 """Hadoop's mark of a finished job (FileOutputCommitter.SUCCEEDED_FILE_NAME); a folder without it does not exist."""
 
-_NO_MARK: Final = {"mapreduce.fileoutputcommitter.marksuccessfuljobs": "false"}
-"""Keeps Spark from writing `_SUCCESS`: `commit` does, with what the folder replaces."""
+_COMPRESSION: Final = "zstd"
+"""Of the Parquet files, where nobody has named another."""
 
 _REPLACES: Final = "replaces"
 _COMMITTED_AT: Final = "committed_at"
@@ -77,25 +77,20 @@ class CommittedFolders:
                 "wrong, and the newest row of an image counts. Set this machine's clock, then run again."
             )
 
-    def write(self, name: str, rows: DataFrame | MappedRows, options: dict[str, Any]) -> None:
+    def write(self, name: str, rows: MappedRows, options: dict[str, Any]) -> None:
         """Writes the files of a folder, which does not count yet.
 
         Args:
             name: Of the folder.
-            rows: For Spark to write, or for the workers.
-            options: For Spark's Parquet writer, or for `pyarrow.parquet.ParquetWriter`.
+            rows: For the workers to write.
+            options: For `pyarrow.parquet.ParquetWriter`.
 
         Raises:
             DatasetError: If files that the workers have written are not there.
         """
-        from fruits_pipeline.workers.writing import MappedRows
-
-        if isinstance(rows, MappedRows):
-            files = rows.write(self.spark_path(name), options)
-            self._keep_only(name, set(files))
-            logger.info("%s: %d rows in %d files", rows.table, sum(files.values()), len(files))
-        else:
-            rows.write.mode("overwrite").options(**_NO_MARK, **options).parquet(self.spark_path(name))
+        files = rows.write(self.spark_path(name), {"compression": _COMPRESSION, **options})
+        self._keep_only(name, set(files))
+        logger.info("%s: %d rows in %d files", rows.table, sum(files.values()), len(files))
 
     def _keep_only(self, name: str, files: set[str]) -> None:
         """Removes what killed workers left unfinished, and makes sure that all finished files are there."""

@@ -54,7 +54,7 @@ class CommittedTableDataset(AbstractDataset[Any, Any]):
             keep: How many versions stay after a save. With more than one, readers have until the next run to finish
                 what they have begun, and tools that read the whole folder see rows of several runs.
             optional: Whether a table that does not exist yet is empty, instead of an error.
-            save_args: Options for `pyarrow.parquet.ParquetWriter`; for rows that Spark writes, for its Parquet writer.
+            save_args: Options for `pyarrow.parquet.ParquetWriter`.
             metadata: Ignored here; for Kedro-Viz.
         """
         self._folders = CommittedFolders(filepath, "run")
@@ -90,15 +90,17 @@ class CommittedTableDataset(AbstractDataset[Any, Any]):
         """Writes a new version, named after the run, and removes old ones.
 
         Args:
-            data: Rows of the table, for Spark to write or for the workers.
+            data: Rows of the table, that Spark has or that the workers make.
 
         Raises:
             DatasetError: If this run, or a later one, has committed a version already.
         """
+        from fruits_pipeline.workers.writing import MappedRows  # imports Arrow, which the command line can do without
+
         version = self._folders.name_of(self._run_id)
         self._folders.check_new(version)
         self._folders.remove_dead()
-        self._folders.write(version, data, self._save_args)
+        self._folders.write(version, MappedRows.of(data, self._table), self._save_args)
         self._folders.commit(version, replaces=[])
         for old in self._folders.committed()[: -self._keep]:
             self._folders.remove(old)

@@ -1,4 +1,4 @@
-"""A folder of files as a Spark DataFrame of their names; no file is opened."""
+"""A folder of files as a table of their names; no file is opened."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 from kedro.io import AbstractDataset, DatasetError
 
 from fruits_pipeline.listing import list_files
-from fruits_pipeline.schemas import struct_type
 from fruits_pipeline.workers.listing import ListFolder
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from fruits_pipeline.workers.writing import MappedRows
 
 
 class ImageFolderDataset(AbstractDataset[None, Any]):
@@ -39,15 +38,19 @@ class ImageFolderDataset(AbstractDataset[None, Any]):
         self.metadata = metadata
         self.clock: dict[str, Any] = {}
 
-    def load(self) -> DataFrame:
-        """`path`, `length`, `modification_time`, `hidden` of every file; listed when the table is evaluated."""
+    def load(self) -> MappedRows:
+        """`path`, `length`, `modification_time`, `hidden` of every file; listed when the rows are used, each time.
+
+        `to_dataframe()` of what is returned makes a Spark DataFrame of it.
+        """
         from kedro_datasets._utils.spark_utils import get_spark_with_remote_support
+
+        from fruits_pipeline.workers.writing import MappedRows
 
         spark = get_spark_with_remote_support()
         one_task = spark.range(0, 1, numPartitions=1)
         self.clock = {"listing": spark.sparkContext.accumulator(0.0)}
-        files: DataFrame = one_task.mapInArrow(ListFolder(self._filepath, self.clock), struct_type("raw_images"))
-        return files
+        return MappedRows(one_task, ListFolder(self._filepath, self.clock), "raw_images")
 
     def save(self, data: None) -> None:
         """Raw images are an input.

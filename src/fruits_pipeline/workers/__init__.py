@@ -11,4 +11,4 @@ def prepare(_: Iterable[int]) -> None:
     """Imports what the first real task would have to import: in the process that forks the workers, or in a worker."""
     import pandas  # noqa: F401 - PySpark's Arrow serializers import it
 
-    from fruits_pipeline.workers import featurization, listing, moments, projection, writing  # noqa: F401
+    from fruits_pipeline.workers import counting, featurization, listing, moments, projection, writing  # noqa: F401

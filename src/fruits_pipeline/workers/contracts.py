@@ -1,7 +1,4 @@
-"""The rules of the tables that the workers write, checked there, on Arrow batches, before a row is written.
-
-`fruits_pipeline.contracts` says which table is checked where, and has the rules of the others.
-"""
+"""The rules of all tables, checked in the workers, on Arrow batches, before a row is written."""
 
 from __future__ import annotations
 
@@ -15,7 +12,7 @@ import pyarrow.compute as pc
 
 from fruits_pipeline.errors import ContractError
 from fruits_pipeline.images import REASONS
-from fruits_pipeline.schemas import N_FEATURES, arrow_schema
+from fruits_pipeline.schemas import N_FEATURES, STATUSES, arrow_schema
 
 RowFunction = Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 """What `mapInArrow` takes: a function of all batches of a task."""
@@ -31,6 +28,18 @@ class RowRule(NamedTuple):
 
     column: str
     holds: Callable[[pa.RecordBatch], pa.Array]
+
+
+def _has_length_of_file(rows: pa.RecordBatch) -> pa.Array:
+    return pc.greater_equal(rows["length"], 0)
+
+
+def _has_time(rows: pa.RecordBatch) -> pa.Array:
+    return rows["modification_time"].is_valid()
+
+
+def _has_known_status(rows: pa.RecordBatch) -> pa.Array:
+    return pc.is_in(rows["status"], pa.array(STATUSES))
 
 
 def _has_label(rows: pa.RecordBatch) -> pa.Array:
@@ -91,9 +100,15 @@ def _all_hold(lists: pa.Array, condition: Callable[[pa.Array], pa.Array]) -> pa.
     return pc.equal(pc.list_value_length(lists), pa.array(np.bincount(lists_of_good, minlength=len(lists))))
 
 
+_KNOWN_FILE: Final = {
+    "length is known": RowRule("length", _has_length_of_file),
+    "modification time is known": RowRule("modification_time", _has_time),
+}
 _HAS_LABEL: Final = {"label is the name of a folder": RowRule("label", _has_label)}
 
 ROW_RULES: Final[dict[str, dict[str, RowRule]]] = {
+    "image_index": _KNOWN_FILE,
+    "labeled_images": {**_KNOWN_FILE, **_HAS_LABEL},
     "featurized_images": {
         **_HAS_LABEL,
         "either features or a reason": RowRule("features", _has_features_or_reason),
@@ -103,13 +118,14 @@ ROW_RULES: Final[dict[str, dict[str, RowRule]]] = {
         "sha256 where bytes were read": RowRule("sha256", _has_sha256_if_read),
         "encoder and run are named": RowRule("encoder", _has_encoder_and_run),
     },
+    "image_status": {"status is known": RowRule("status", _has_known_status)},
     "reduced_features": {
         **_HAS_LABEL,
         "origin is named": RowRule("fit", _has_origin),
         "pca_features are finite": RowRule("pca_features", _has_finite_projection),
     },
 }
-"""The rules of every table that the workers write: what must be true → the rule."""
+"""The rules of every table that is written: what must be true → the rule."""
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,25 @@
-"""The listing of a folder, as rows of `raw_images`."""
+"""The listing of a folder: all files as rows of `raw_images`, the images among them as rows of `image_index`."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import pyarrow as pa
 
 from fruits_pipeline.listing import list_files
 from fruits_pipeline.schemas import arrow_schema
 from fruits_pipeline.workers.clock import StageClock, Sum
+from fruits_pipeline.workers.contracts import RowFunction
+
+
+class Counts(Protocol):
+    """What a worker can add numbers by name to: a Spark accumulator with `AddCounts`."""
+
+    def add(self, term: dict[str, int]) -> None:
+        """Adds to the counts; in a worker, sent when the task ends."""
 
 
 @dataclass(frozen=True)
@@ -33,3 +43,43 @@ class ListFolder:
                 columns = [pa.array([getattr(file, part.name) for file in page], part.type) for part in schema]
                 yield pa.RecordBatch.from_arrays(columns, schema=schema)
         clock.hand_over()
+
+
+@dataclass(frozen=True)
+class SelectImages:
+    """A listing without the files that are no images to this pipeline, which are counted.
+
+    Attributes:
+        files: Makes rows of `raw_images`.
+        extensions: What images' names end in, in lower case and without the dot.
+        ignored: Number of the other files, by `kind_of`.
+    """
+
+    files: RowFunction
+    extensions: tuple[str, ...]
+    ignored: Counts
+
+    def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """Turns batches of `raw_images` into batches of `image_index`."""
+        ignored: Counter[str] = Counter()
+        for files in self.files(batches):
+            names = zip(files["path"].to_pylist(), files["hidden"].to_pylist(), strict=True)
+            kinds = [kind_of(path, hidden, self.extensions) for path, hidden in names]
+            ignored.update(kind for kind in kinds if kind is not None)
+            images = files.filter(pa.array([kind is None for kind in kinds], pa.bool_()))
+            yield images.select(arrow_schema("image_index").names)
+        self.ignored.add(dict(ignored))
+
+
+def kind_of(path: str, hidden: bool, extensions: tuple[str, ...]) -> str | None:
+    """What to call a file that is no image: its extension in lower case (`""` for none), or `hidden`; None for images.
+
+    Example:
+        >>> kind_of("file:/a/b.JPG", False, ("jpg",)), kind_of("file:/a/b.tar.GZ", False, ("jpg",))
+        (None, 'gz')
+    """
+    if hidden:
+        return "hidden"
+    name = path.rpartition("/")[2].lower()
+    is_image = name.endswith(tuple(f".{extension}" for extension in extensions))
+    return None if is_image else name.rpartition(".")[2] if "." in name else ""

@@ -1,7 +1,8 @@
 """Tables whose rows are made in the workers and written there.
 
 What `mapInArrow` returns to Spark goes through Java value by value, 1280 times for each image, and from there to
-Parquet in the same way. Here a worker writes its rows itself, and Spark gets the names of the files.
+Parquet in the same way. Here a worker writes its rows itself, and Spark gets the names of the files. So do the tables
+without features: with a single way to write, Spark's own need not be loaded, which takes it longer than small tables.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fruits_pipeline.errors import InputError
 from fruits_pipeline.schemas import struct_of, struct_type
 from fruits_pipeline.storage import publish, unfinished_file
 from fruits_pipeline.workers.clock import StageClock, Sum
@@ -22,8 +24,8 @@ from fruits_pipeline.workers.contracts import CheckRows, RowFunction
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-ROWS_PER_GROUP: Final = 2048
-"""Rows of one row group, of which a worker holds one in memory: 2048 x 1280 float32 are 10 MB."""
+BYTES_PER_GROUP: Final = 10 * 2**20
+"""Size of a row group, of which a worker holds one in memory: 2,000 images with features, 100,000 of an index."""
 
 FILES_SCHEMA: Final = pa.schema({"name": pa.string(), "n_rows": pa.int64()})
 """What a task says of the file that it has written."""
@@ -38,17 +40,19 @@ class MappedRows:
         function: Makes the rows.
         table: Name of the table's columns in `fruits_pipeline.schemas`.
         seconds: Accumulator of the seconds spent on writing, if anybody wants to know.
+        if_empty: What to say where there are no rows at all; otherwise, a table may be empty.
     """
 
     source: DataFrame
     function: RowFunction
     table: str
     seconds: Sum | None = None
+    if_empty: str | None = None
 
     @classmethod
-    def of(cls, rows: DataFrame, table: str) -> MappedRows:
-        """Rows that Spark has, for the workers to write."""
-        return cls(rows, iter, table)
+    def of(cls, rows: DataFrame | MappedRows, table: str) -> MappedRows:
+        """Rows that Spark has, for the workers to write; what is for the workers already stays as it is."""
+        return rows if isinstance(rows, MappedRows) else cls(rows, as_they_are, table)
 
     def checked(self) -> MappedRows:
         """The same rows, which now must keep the table's contract, or writing them fails."""
@@ -71,10 +75,21 @@ class MappedRows:
 
         Returns:
             Number of rows by the name of the file.
+
+        Raises:
+            InputError: If there are no rows, and there must be.
         """
         write = WriteRows(self.function, folder, dict(options), {"writing": self.seconds} if self.seconds else {})
-        files = self.source.mapInArrow(write, struct_of(FILES_SCHEMA)).collect()
-        return {row["name"]: row["n_rows"] for row in files}
+        rows = self.source.mapInArrow(write, struct_of(FILES_SCHEMA)).collect()
+        files = {row["name"]: row["n_rows"] for row in rows}
+        if self.if_empty and not any(files.values()):
+            raise InputError(self.if_empty)
+        return files
+
+
+def as_they_are(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The function of the workers that changes nothing."""
+    yield from batches
 
 
 @dataclass(frozen=True)
@@ -118,13 +133,15 @@ class WriteRows:
 
 
 def _row_groups(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
-    """Batches put together until they have `ROWS_PER_GROUP` rows."""
+    """Batches put together until they have `BYTES_PER_GROUP`."""
     group: list[pa.RecordBatch] = []
+    size = 0
     for batch in batches:
         group.append(batch)
-        if sum(len(part) for part in group) >= ROWS_PER_GROUP:
+        size += batch.nbytes
+        if size >= BYTES_PER_GROUP:
             yield pa.Table.from_batches(group)
-            group = []
+            group, size = [], 0
     if group:
         yield pa.Table.from_batches(group)
 

@@ -19,6 +19,7 @@ from fruits_pipeline.pipelines.forget.nodes import (
 )
 from fruits_pipeline.run_record import RunRecord
 from fruits_pipeline.schemas import COLUMNS, struct_type
+from fruits_pipeline.workers.writing import MappedRows
 
 WHEN = datetime(2026, 11, 21, tzinfo=UTC)
 PATHS = [
@@ -192,8 +193,9 @@ def test_what_is_removed_is_counted_in_every_table(spark, forgotten):
         "reduced_features": [S3],
         "raw_images": [RED, ODD],
     }
-    frames = [table(spark, name, [{"path": path} for path in paths]) for name, paths in contents.items()]
-    assert count_forgotten(*frames, forgotten, RunRecord("a run")) == {
+    frames = {name: table(spark, name, [{"path": path} for path in paths]) for name, paths in contents.items()}
+    listing = MappedRows.of(frames.pop("raw_images"), "raw_images")
+    assert count_forgotten(*frames.values(), listing, forgotten, RunRecord("a run")) == {
         "run_id": "a run",
         "images": 3,
         "still_in_raw": 1,

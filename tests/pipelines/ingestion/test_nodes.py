@@ -1,15 +1,19 @@
 """Which files are images: by their names, in any case, and every other file is counted."""
 
-import re
 from collections import Counter
 from datetime import UTC, datetime
 
+import pyarrow as pa
 import pytest
 
+from fruits_pipeline.contracts import TableContract
 from fruits_pipeline.errors import InputError
 from fruits_pipeline.parameters import IngestionParameters
-from fruits_pipeline.pipelines.ingestion.nodes import extension_pattern, index_images
-from fruits_pipeline.schemas import COLUMNS, struct_type
+from fruits_pipeline.pipelines.ingestion.nodes import count_ignored_files, index_images
+from fruits_pipeline.run_record import RunRecord
+from fruits_pipeline.schemas import arrow_schema, struct_type
+from fruits_pipeline.workers.listing import SelectImages, kind_of
+from fruits_pipeline.workers.writing import MappedRows
 
 WHEN = datetime(2026, 11, 21, 12, 0, 0, 123456, tzinfo=UTC)
 PARAMETERS = IngestionParameters(extensions=["jpg", ".PNG", "c++"])
@@ -47,39 +51,73 @@ OTHERS = {  # name: extension under which it is counted
 HIDDEN = ["._a.jpg", ".DS_Store", ".cache/b.jpg"]
 
 
+def listing_of(spark, names, hidden=(), n_tasks=3):
+    rows = [(f"file:/root.d/fruit/{name}", 7, WHEN, name in hidden) for name in names]
+    frame = spark.createDataFrame(rows, struct_type("raw_images")).repartition(n_tasks)
+    return MappedRows.of(frame, "raw_images")
+
+
 @pytest.fixture(scope="module")
-def indexed(spark):
-    visible = [(f"file:/root.d/fruit/{name}", 7, WHEN, False) for name in [*IMAGES, *OTHERS]]
-    hidden = [(f"file:/root.d/fruit/{name}", 7, WHEN, True) for name in HIDDEN]
-    files = spark.createDataFrame([*visible, *hidden], struct_type("raw_images"))
-    return index_images(files, PARAMETERS)
+def indexed(spark, tmp_path_factory):
+    """The index as it is read again, and the run that wrote it."""
+    folder, run = f"file://{tmp_path_factory.mktemp('index')}/index", RunRecord("a run")
+    rows = index_images(listing_of(spark, [*IMAGES, *OTHERS, *HIDDEN], HIDDEN), PARAMETERS, run)
+    TableContract("image_index").validate(rows).write(folder, {})
+    return spark.read.schema(struct_type("image_index")).parquet(folder), run
 
 
 def test_images_are_told_by_their_extension(indexed):
     index, _ = indexed
-    assert dict(index.dtypes) == COLUMNS["image_index"]
     rows = index.collect()
     assert sorted(row["path"] for row in rows) == sorted(f"file:/root.d/fruit/{name}" for name in IMAGES)
     assert {(row["length"], row["modification_time"].astimezone(UTC)) for row in rows} == {(7, WHEN)}
 
 
 def test_all_other_files_are_counted(indexed):
-    _, ignored = indexed
+    """In three tasks, whose counts are added up."""
+    ignored = count_ignored_files(*indexed)
     assert ignored == {**Counter(OTHERS.values()), "hidden": len(HIDDEN)}
     assert list(ignored) == sorted(ignored)
 
 
-@pytest.mark.parametrize("files", [[], ["file:/root/fruit/notes.txt"]])
-def test_no_images_is_an_error_that_says_what_to_do(spark, files):
-    listing = spark.createDataFrame([(path, 7, WHEN, False) for path in files], struct_type("raw_images"))
+def test_every_file_is_an_image_or_counted_once(indexed):
+    index, run = indexed
+    assert index.count() + sum(count_ignored_files(index, run).values()) == len([*IMAGES, *OTHERS, *HIDDEN])
+
+
+def test_a_task_that_fails_counts_nothing():
+    """Spark repeats it, and adds up what the successful attempts say."""
+    said = []
+
+    class Ignored:
+        add = said.append
+
+    def files(batches):
+        yield from batches
+        raise OSError("by intent")
+
+    row = {"path": "a.txt", "length": 7, "modification_time": WHEN, "hidden": False}
+    batches = [pa.RecordBatch.from_pylist([row] * 2, arrow_schema("raw_images"))]
+    with pytest.raises(OSError, match="by intent"):
+        list(SelectImages(files, ("jpg",), Ignored())(batches))
+    assert said == []
+    assert [len(images) for images in SelectImages(iter, ("jpg",), Ignored())(batches)] == [0]
+    assert said == [{"txt": 2}]
+
+
+def test_without_a_listing_nothing_is_known_of_other_files():
+    with pytest.raises(InputError, match=r"kedro run --pipelines=ingestion"):
+        count_ignored_files(None, RunRecord("a run"))
+
+
+@pytest.mark.parametrize("names", [[], ["notes.txt"]])
+def test_no_images_is_an_error_that_says_what_to_do(spark, names, tmp_path):
+    index = index_images(listing_of(spark, names), PARAMETERS, RunRecord("a run"))
     with pytest.raises(InputError, match=r"No images found: there is no .*jpg.*--params=images=DIR"):
-        index_images(listing, PARAMETERS)
+        index.write(f"file://{tmp_path}", {})
 
 
-def test_the_pattern_takes_extensions_literally():
-    pattern = extension_pattern(("jp.g", "c++"))
-    java_only_in_spelling = pattern.replace(r"\z", r"\Z")
-    assert re.search(java_only_in_spelling, "a.JP.G")
-    assert re.search(java_only_in_spelling, "a.c++")
-    assert not re.search(java_only_in_spelling, "a.jpxg")
-    assert not re.search(java_only_in_spelling, "a.ccc")
+def test_extensions_are_taken_literally():
+    extensions = ("jp.g", "c++")
+    assert [kind_of(name, False, extensions) for name in ("a.JP.G", "a.c++", ".c++")] == [None] * 3
+    assert [kind_of(name, False, extensions) for name in ("a.jpxg", "a.ccc", "c++")] == ["jpxg", "ccc", ""]

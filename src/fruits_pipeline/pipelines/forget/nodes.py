@@ -10,6 +10,7 @@ from fruits_pipeline.errors import InputError
 from fruits_pipeline.parameters import ForgetParameters
 from fruits_pipeline.pipelines.featurization.nodes import digest_of
 from fruits_pipeline.run_record import RunRecord
+from fruits_pipeline.workers.writing import MappedRows
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +88,7 @@ def count_forgotten(
     labeled_images: DataFrame,
     image_status: DataFrame,
     reduced_features: DataFrame,
-    raw_images: DataFrame,
+    raw_images: MappedRows,
     forgotten: DataFrame,
     run: RunRecord,
 ) -> dict[str, Any]:
@@ -113,7 +114,7 @@ def count_forgotten(
         "labeled_images": labeled_images,
         "image_status": image_status,
         "reduced_features": reduced_features,
-        "raw_images": raw_images,
+        "raw_images": raw_images.to_dataframe(),
     }
     rows = {name: table.join(forgotten, "path", "left_semi").count() for name, table in tables.items()}
     return {"run_id": run.run_id, "images": forgotten.count(), "still_in_raw": rows.pop("raw_images"), "rows": rows}

@@ -1,49 +1,59 @@
 """Which images are there."""
 
-import re
+from dataclasses import replace
 
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
 
 from fruits_pipeline.errors import InputError
 from fruits_pipeline.parameters import IngestionParameters
+from fruits_pipeline.run_record import RunRecord
+from fruits_pipeline.workers.counting import AddCounts
+from fruits_pipeline.workers.listing import SelectImages
+from fruits_pipeline.workers.writing import MappedRows
 
 
-def index_images(raw_images: DataFrame, parameters: IngestionParameters) -> tuple[DataFrame, dict[str, int]]:
+def index_images(raw_images: MappedRows, parameters: IngestionParameters, run: RunRecord) -> MappedRows:
     """Tells the images of the raw folder from its other files, by name; no file is opened.
+
+    The worker that lists the folder writes the index, too: the names go through neither Spark nor the driver.
 
     Args:
         raw_images: The listing of all files.
         parameters: Extensions that count as images.
+        run: Keeps the counts of the other files.
 
     Returns:
-        image_index: `path`, `length` in bytes, `modification_time`.
-        ignored_files: Number of other files by extension (`""` for none), and of `hidden` ones (in names that begin
-            with a dot): these are no images to this pipeline.
+        `image_index`, not yet evaluated: `path`, `length` in bytes, `modification_time`. Writing it raises an error if
+        there are no images at all.
+    """
+    context = raw_images.source.sparkSession.sparkContext
+    run.ignored_files = context.accumulator({}, AddCounts())
+    return replace(
+        raw_images,
+        function=SelectImages(raw_images.function, parameters.extensions, run.ignored_files),
+        table="image_index",
+        if_empty=f"No images found: there is no {' or '.join(parameters.extensions)} file below the images folder. "
+        "Expected <images>/**/<label>/<file>. Name another folder with --params=images=DIR, or other extensions in "
+        "conf/base/parameters_ingestion.yml.",
+    )
+
+
+def count_ignored_files(image_index: DataFrame, run: RunRecord) -> dict[str, int]:
+    """Says which files of the raw folder are no images to this pipeline.
+
+    Args:
+        image_index: Written by now, so that all files have been looked at; its content plays no part.
+        run: The run that has written it.
+
+    Returns:
+        Number of files by extension (`""` for none), and of `hidden` ones (in names that begin with a dot).
 
     Raises:
-        InputError: If there are no images at all.
+        InputError: If this run has not listed the files.
     """
-    is_image = F.col("path").rlike(extension_pattern(parameters.extensions))
-    extension = F.lower(F.regexp_extract("path", r"\.([^./]*)\z", 1))
-    kind = F.when(F.col("hidden"), "hidden").when(~is_image, extension)  # null for images
-    # The listing is used twice below, and must be the same both times.
-    files = raw_images.select("path", "length", "modification_time", kind.alias("kind")).persist()
-    counts = {row["kind"]: row["count"] for row in files.groupBy("kind").count().collect()}
-    if not counts.pop(None, 0):
+    if run.ignored_files is None:
         raise InputError(
-            f"No images found: there is no {' or '.join(parameters.extensions)} file below the images folder. Expected "
-            "<images>/**/<label>/<file>. Name another folder with --params=images=DIR, or other extensions in "
-            "conf/base/parameters_ingestion.yml."
+            "The files that are no images are counted while the folder is listed. Run both nodes: "
+            "kedro run --pipelines=ingestion, or kedro run."
         )
-    return files.where(F.col("kind").isNull()).drop("kind"), dict(sorted(counts.items()))
-
-
-def extension_pattern(extensions: tuple[str, ...]) -> str:
-    r"""Java regular expression for paths that end in one of the extensions, in any case.
-
-    Example:
-        >>> extension_pattern(("jpg", "png"))
-        '(?is)\\.(jpg|png)\\z'
-    """
-    return rf"(?is)\.({'|'.join(re.escape(extension) for extension in extensions)})\z"
+    return dict(sorted(run.ignored_files.value.items()))

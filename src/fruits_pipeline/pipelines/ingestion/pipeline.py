@@ -2,7 +2,7 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from fruits_pipeline.pipelines.ingestion.nodes import index_images
+from fruits_pipeline.pipelines.ingestion.nodes import count_ignored_files, index_images
 
 
 def create_pipeline() -> Pipeline:
@@ -11,9 +11,15 @@ def create_pipeline() -> Pipeline:
         [
             Node(
                 index_images,
-                inputs=["raw_images", "params:ingestion"],
-                outputs=["image_index", "ignored_files"],
+                inputs=["raw_images", "params:ingestion", "run"],
+                outputs="image_index",
                 name="index_images",
+            ),
+            Node(
+                count_ignored_files,
+                inputs=["image_index", "run"],
+                outputs="ignored_files",
+                name="count_ignored_files",
             ),
         ],
         tags="ingestion",

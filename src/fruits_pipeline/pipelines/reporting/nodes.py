@@ -1,33 +1,38 @@
-"""What a person looks at: two figures, the list of bad images, and the report of the run."""
+"""What a person looks at: two figures, the list of bad images, and the report of the run.
+
+pandas and Plotly are imported inside the nodes: the registry imports this room while Java starts, and half a second of
+Python's work there would cost the start as much. So the nodes' types cannot name theirs, which Kedro would look up.
+"""
 
 from typing import Any
 
-import pandas as pd
-from plotly.graph_objects import Figure
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from fruits_pipeline.encoders.card import Encoder
 from fruits_pipeline.fits import Fit
 from fruits_pipeline.parameters import ReportingParameters
-from fruits_pipeline.pipelines.reporting.figures import draw_cumulative_variance, draw_points
 from fruits_pipeline.run_record import RunRecord, package_versions, peak_memory, plain, spark_versions
 from fruits_pipeline.schemas import STATUSES
 
 
-def draw_scree(fit: Fit) -> Figure:
-    """Explained variance ratio of each component, and its sum."""
+def draw_scree(fit: Fit) -> Any:
+    """A Plotly figure: explained variance ratio of each component, and its sum."""
+    from fruits_pipeline.pipelines.reporting.figures import draw_cumulative_variance
+
     return draw_cumulative_variance(fit.arrays["explained_variance_ratio"])
 
 
-def draw_component_scatter(reduced_features: DataFrame, fit: Fit, parameters: ReportingParameters) -> Figure:
-    """The images on the first two components, coloured by label.
+def draw_component_scatter(reduced_features: DataFrame, fit: Fit, parameters: ReportingParameters) -> Any:
+    """A Plotly figure: the images on the first two components, coloured by label.
 
     Args:
         reduced_features: `path`, `label`, `pca_features`.
         fit: For the share of variance on the axes.
         parameters: How many images are drawn at most; the same ones in every run (chosen by a hash of the path).
     """
+    from fruits_pipeline.pipelines.reporting.figures import draw_points
+
     axes = [F.get("pca_features", F.lit(i)).alias(f"pc{i + 1}") for i in range(2)]
     # Short rows, and a rank that is there: sorting copies the ones and would compute the other at each comparison.
     rows = reduced_features.select("path", "label", *axes, F.xxhash64("path").alias("rank"))
@@ -35,12 +40,14 @@ def draw_component_scatter(reduced_features: DataFrame, fit: Fit, parameters: Re
     return draw_points(points.sort_values(["label", "path"]), fit.arrays["explained_variance_ratio"])
 
 
-def list_quarantine(image_status: DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+def list_quarantine(image_status: DataFrame) -> tuple[Any, Any]:
     """The images that have no features, with the reasons, in a table that people can open.
 
     Returns:
-        The same table twice: for the CSV file, and for the Parquet file beside it.
+        The same pandas table twice: for the CSV file, and for the Parquet file beside it.
     """
+    import pandas as pd
+
     columns = ["path", "label", "reason", "detail", "length", "run_id"]
     rows = image_status.where(F.col("reason").isNotNull()).select(columns).collect()
     table = pd.DataFrame([row.asDict() for row in rows], columns=columns).sort_values("path", ignore_index=True)
@@ -50,7 +57,7 @@ def list_quarantine(image_status: DataFrame) -> tuple[pd.DataFrame, pd.DataFrame
 def write_run_report(
     counts: dict[str, int],
     ignored_files: dict[str, int],
-    quarantine: pd.DataFrame,
+    quarantine: Any,
     encoder: Encoder,
     fit: Fit,
     run: RunRecord,
@@ -61,7 +68,7 @@ def write_run_report(
     Args:
         counts: From `count_images`.
         ignored_files: Files that are no images, by extension.
-        quarantine: From `list_quarantine`.
+        quarantine: From `list_quarantine`, a pandas table.
         encoder: The encoder of this run.
         fit: Scaler and components that made the projection.
         run: Id, clock and code version.
@@ -89,7 +96,7 @@ def write_run_report(
     return report, report
 
 
-def count_by_label(quarantine: pd.DataFrame) -> dict[str, dict[str, int]]:
+def count_by_label(quarantine: Any) -> dict[str, dict[str, int]]:
     """Number of images in quarantine by label and reason."""
     counts: dict[str, dict[str, int]] = {}
     for label, reason in zip(quarantine["label"], quarantine["reason"], strict=True):
@@ -98,7 +105,7 @@ def count_by_label(quarantine: pd.DataFrame) -> dict[str, dict[str, int]]:
     return counts
 
 
-def list_runs(kept_reports: list[dict[str, Any]], run_report: dict[str, Any]) -> pd.DataFrame:
+def list_runs(kept_reports: list[dict[str, Any]], run_report: dict[str, Any]) -> Any:
     """One line for each run that ever began, the latest first.
 
     Args:
@@ -106,8 +113,10 @@ def list_runs(kept_reports: list[dict[str, Any]], run_report: dict[str, Any]) ->
         run_report: Of this run. The lock of the output leaves no other at work: whoever began and did not end has died.
 
     Returns:
-        The table; columns that a run has no value for are empty.
+        A pandas table; columns that a run has no value for are empty.
     """
+    import pandas as pd
+
     reports = {report["run_id"]: report for report in [*kept_reports, run_report]}
     lines = [_line_of(report) for _, report in sorted(reports.items(), reverse=True)]
     return pd.DataFrame(lines).convert_dtypes()  # counts stay whole numbers beside empty ones
