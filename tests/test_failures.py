@@ -65,10 +65,6 @@ def test_ctrl_c_wins_over_what_it_broke(implicit):
             "[PATH_NOT_FOUND] Path does not exist: file:/a/b. SQLSTATE: 42K03",
             "file:/a/b. does not exist. Run the pipelines",
         ),
-        (
-            "[USER_RAISED_EXCEPTION] table image_status: not true that status is known: file:/a b/é {x}.jpg SQLSTATE",
-            "A contract is broken: table image_status: not true that status is known: file:/a b/é {x}.jpg",
-        ),
         ("java.lang.OutOfMemoryError: Java heap space", "raise spark.driver.memory"),
         ("java.io.FileNotFoundException: /out/x (Permission denied)", "check its permissions"),
     ],

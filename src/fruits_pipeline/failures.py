@@ -34,10 +34,6 @@ _KNOWN = (
         "--params=images=DIR,output=DIR.",
     ),
     (
-        r"USER_RAISED_EXCEPTION\S* (?P<what>table [^\n]+)",
-        "A contract is broken: {what}. Nothing of this table was committed.",
-    ),
-    (
         r"OutOfMemoryError|Cannot allocate memory",
         "Spark ran out of memory: raise spark.driver.memory in conf/local/spark.yml.",
     ),
