@@ -237,7 +237,7 @@ def test_a_row_without_path_stops_the_write(spark, table):
 
 
 def test_a_broken_row_leaves_no_finished_table(spark, tmp_path):
-    frame = rows_of(spark, "labeled_images", [LABELED] * 50 + [{**LABELED, "label": ""}])
+    frame = rows_of(spark, "labeled_images", [LABELED] * 50 + [{**LABELED, "label": ""}]).coalesce(1)
     with pytest.raises(PySparkException):
         TableContract("labeled_images").validate(frame).write(f"file://{tmp_path}/table", {})
     assert list(tmp_path.rglob("*.parquet")) == []

@@ -347,7 +347,7 @@ def test_the_same_command_again_while_s3_is_in_a_bad_state(cluster, unlucky, lap
 class BadWeather:
     """The first requests for things are refused or late, or their answers lost, for every third of these things.
 
-    For every second one that is deleted: these are few.
+    For each one that is deleted: these are few.
 
     Attributes:
         troubled: Kinds of requests and faults that have met.
@@ -366,7 +366,7 @@ class BadWeather:
         things = self.seen.setdefault(request.method, set())
         thing, known = request.key or request.target, len(things)
         things.add(thing)
-        every = 2 if request.method == "DELETE" else 3
+        every = 1 if request.method == "DELETE" else 3
         if len(things) == known or known % every:
             return Fault()
         kind = known // every % 4
