@@ -309,9 +309,10 @@ def test_the_digest_is_that_of_the_features(spark):
         (["a", "b"], ["a"]),
         (["a"], ["a", "b"]),
         (["a", "b"], ["a", "a"]),
+        (["a", "a"], ["a", "a"]),
         (["a", "b"], ["a", "c"]),
     ],
-    ids=["lost", "out of nothing", "lost and doubled", "another one"],
+    ids=["lost", "out of nothing", "lost and doubled", "listed twice", "another one"],
 )
 def test_numbers_that_do_not_add_up(spark, listed, status):
     frames = [
@@ -323,7 +324,7 @@ def test_numbers_that_do_not_add_up(spark, listed, status):
 
 
 def test_two_files_of_one_name_are_two(spark):
-    """Names that are no UTF-8 may look alike in the tables."""
+    """Names that are no UTF-8 may look alike in the tables; nothing can read such files, so they have no features."""
     frames = [
         table(spark, name, [status_row(path, "quarantined", reason="vanished") for path in ("a�", "a�", "b")])
         for name in ("image_index", "image_status")

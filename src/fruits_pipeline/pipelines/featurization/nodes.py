@@ -176,7 +176,8 @@ def count_images(image_index: DataFrame, image_status: DataFrame) -> dict[str, A
         same for the same features of the same images with the same labels (see `digest_of`).
 
     Raises:
-        ContractError: If the numbers do not add up, or the paths are not the same, each as often (see `hash_of`).
+        ContractError: If the numbers do not add up, or the paths are not the same, each as often (see `hash_of`), or a
+            path has features twice.
     """
     listed = image_index.select("path", F.lit("listed").alias("status"))  # one job for both: a small one costs 0.1 s
     is_listed, hashes = F.col("status") == "listed", hash_of("path")
@@ -185,17 +186,20 @@ def count_images(image_index: DataFrame, image_status: DataFrame) -> dict[str, A
         *[F.count_if(F.col("status") == status).alias(status) for status in ("listed", *STATUSES)],
         F.count_if(F.col("reason").isNotNull()).alias("in_quarantine"),
         F.count_if(has_features).alias("with_features"),
+        F.count_distinct(F.when(has_features, F.col("path"))).alias("paths"),
         F.max("encoder").alias("encoder"),
         digest_of("run_id", where=has_features).alias("digest"),
         F.coalesce(F.sum(F.when(is_listed, hashes).otherwise(-hashes)), F.lit(0)).alias("difference"),
     )
     counts: dict[str, Any] = totals.collect()[0].asDict()
-    difference, accounted = counts.pop("difference"), sum(counts[status] for status in STATUSES)
-    if difference or counts["listed"] != accounted:
+    difference, paths = counts.pop("difference"), counts.pop("paths")
+    accounted = sum(counts[status] for status in STATUSES)
+    if difference or counts["listed"] != accounted or paths != counts["with_features"]:
         which = ", but not the same ones" if difference else ""
         raise ContractError(
-            f"Images listed: {counts['listed']}, accounted for: {accounted}{which} ({counts}). Images were lost or "
-            "doubled; run again with --params=featurization.refresh=true and report this."
+            f"Images listed: {counts['listed']}, accounted for: {accounted}{which}, with features: "
+            f"{counts['with_features']} with {paths} different paths ({counts}). Images were lost or doubled; run "
+            "again with --params=featurization.refresh=true and report this."
         )
     return counts
 
