@@ -19,7 +19,7 @@ def fails(done, *words: str) -> None:
     """Asserts a short, clear failure."""
     assert done.returncode == 1, done.stderr
     error = done.stderr[done.stderr.rindex("Error: ") :]
-    assert len(done.stderr.splitlines()) < 35, done.stderr  # two for each node, and no traceback
+    assert len(done.stderr.splitlines()) < 30, done.stderr
     assert "Traceback" not in done.stderr
     for word in words:
         assert word in error

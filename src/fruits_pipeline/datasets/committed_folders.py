@@ -90,7 +90,8 @@ class CommittedFolders:
         """
         files = rows.write(self.spark_path(name), {"compression": _COMPRESSION, **options})
         self._keep_only(name, set(files))
-        logger.info("%s: %d rows in %d files", rows.table, sum(files.values()), len(files))
+        if len(files) > 1:  # the others are the small tables, of which nobody wants a line each
+            logger.info("%s: %d rows in %d files", rows.table, sum(files.values()), len(files))
 
     def _keep_only(self, name: str, files: set[str]) -> None:
         """Removes what killed workers left unfinished, and makes sure that all finished files are there."""
