@@ -64,6 +64,9 @@ if __name__ == "__main__":
 
     from pyspark.daemon import manager
 
+    from fruits_pipeline.workers.late_pandas import hide_pandas
+
+    hide_pandas()
     prepare(())
     gc.freeze()  # workers look for garbage after every task; what they share from now on is none
     manager()

@@ -134,7 +134,7 @@ class _Share:
         for batch in groups(good, self.task.batch_size):
             network = self._network()
             with self.clock("inference"):
-                features = network(np.stack([row["pixels"] for row in batch]))
+                features = network(_stacked([row["pixels"] for row in batch]))
             for row, vector in zip(batch, features, strict=True):
                 row["features"] = vector
         for row in rows:
@@ -144,6 +144,11 @@ class _Share:
     def _network(self) -> Network:
         with self.clock("loading"):
             return network_of(self.task.card, lambda: self.task.payload.value, self.task.threads)
+
+
+def _stacked(pixels: list[np.ndarray]) -> np.ndarray:
+    """One array of all images; of a single image a view, which saves a copy of 150 KB."""
+    return pixels[0][np.newaxis] if len(pixels) == 1 else np.stack(pixels)
 
 
 def record_batch(rows: list[Row]) -> pa.RecordBatch:
