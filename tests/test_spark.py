@@ -120,6 +120,26 @@ def test_workers_begin_with_all_imports_done():
     assert run_code(IMPORTED).stdout.strip() == str([[True, True, False, False]] * 2)
 
 
+NULLS = """
+spark.configure(settings)
+from pyspark.sql import SparkSession
+from pyspark.sql.functions import pandas_udf
+session = SparkSession.builder.getOrCreate()
+def nulls(_):
+    import math, pandas, pyarrow
+    return [pyarrow.array(pandas.Series([1.0, math.nan])).null_count]
+twice = pandas_udf(lambda values: values * 2, "long")
+print(session.sparkContext.parallelize(range(2), 2).mapPartitions(nulls).collect())
+print([row[0] for row in session.range(3).select(twice("id")).collect()])
+"""
+
+
+@pytest.mark.slow
+def test_functions_of_workers_may_use_pandas():
+    """Its parent has hidden pandas from PyArrow; whoever imports it must not notice."""
+    assert run_code(NULLS).stdout.splitlines() == ["[1, 1]", "[0, 2, 4]"]
+
+
 FROM_ARCHIVES = """
 spark.configure(settings)
 from pyspark import SparkContext

@@ -52,9 +52,21 @@ def test_what_is_imported_already_stays():
     assert run("import pandas\n" + HIDE + "print(json.dumps(nulls()))") == [1, 1, 1]
 
 
-def test_the_import_leaves_nothing_behind():
-    code = HIDE + "import pandas, importlib.resources\n"
-    code += "ours = [finder for finder in sys.meta_path if 'fruits' in type(finder).__module__]\n"
-    code += "files = importlib.resources.files('pandas')\n"
-    code += "print(json.dumps([len(ours), files.joinpath('__init__.py').is_file()]))"
-    assert run(code) == [0, True]
+def test_asking_whether_there_is_pandas_imports_nothing_and_changes_nothing():
+    code = HIDE + "import importlib.util\nfound = [bool(importlib.util.find_spec('pandas')), 'pandas' in sys.modules]\n"
+    assert run(code + "import pandas\nprint(json.dumps([found, nulls()]))") == [[True, False], [1, 1, 1]]
+
+
+def test_the_files_of_pandas_are_found_as_ever():
+    code = HIDE + "import pandas, importlib.resources\nfiles = importlib.resources.files('pandas')\n"
+    assert run(code + "print(json.dumps([files.joinpath('__init__.py').is_file()]))") == [True]
+
+
+def test_without_pandas_there_is_none():
+    hidden = "sys.meta_path = [finder for finder in sys.meta_path if 'fruits' in type(finder).__module__]\n"
+    code = (
+        HIDE
+        + hidden
+        + "try:\n    import pandas\nexcept ModuleNotFoundError as error:\n    print(json.dumps([str(error)]))"
+    )
+    assert run(code) == ["No module named 'pandas'"]

@@ -1,12 +1,11 @@
 """pandas in the workers: imported when somebody wants it, not because PyArrow asks whether a value might be pandas'."""
 
-import importlib.util
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Any
 
 import pyarrow as pa
 
@@ -37,21 +36,20 @@ class _Hidden(MetaPathFinder):
 class _TellsArrow(MetaPathFinder):
     """Lets PyArrow look again once pandas has been imported: it takes a Series for any list, NaN for no null."""
 
-    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> Any:
+    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
         if name != "pandas":
             return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(name)
-        return spec and _then_look_again(spec)
+        others = [finder for finder in sys.meta_path if finder is not self and hasattr(finder, "find_spec")]
+        spec = next(filter(None, (finder.find_spec(name, path, target) for finder in others)), None)
+        if spec and spec.loader:
+            setattr(spec.loader, "exec_module", _then_look_again(spec.loader.exec_module))  # noqa: B010 - or mypy objects
+        return spec
 
 
-def _then_look_again(spec: ModuleSpec) -> ModuleSpec:
-    assert spec.loader
-    run = spec.loader.exec_module
-
+def _then_look_again(run: Callable[[ModuleType], None]) -> Callable[[ModuleType], None]:
     def run_and_look(module: ModuleType) -> None:
         run(module)
-        pa.array([0]).to_pandas()  # cannot do without, so PyArrow looks
+        with suppress(ImportError):  # it finds this pandas too old, as it would have done at first
+            pa.array([0]).to_pandas()  # cannot do without, so PyArrow looks
 
-    spec.loader.exec_module = run_and_look  # type: ignore[method-assign]
-    return spec
+    return run_and_look
