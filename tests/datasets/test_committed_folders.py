@@ -200,7 +200,9 @@ def test_what_killed_workers_left_unfinished_is_removed(tmp_path):
     folder = tmp_path / "batch=1"
     for name in (".part-0.parquet.0123.tmp", "part-7.parquet"):
         (folder / name).write_text("left")
-    folders(tmp_path).write("batch=1", Rows(None, iter, "labeled_images", files=("part-0.parquet",)), {})
+    folders(tmp_path).write(
+        "batch=1", Rows(None, iter, "labeled_images", files=("part-0.parquet",)), "labeled_images", {}
+    )
     assert [path.name for path in folder.iterdir()] == ["part-0.parquet"]
     assert counted(tmp_path) == ""  # that takes a commit
 
@@ -210,12 +212,12 @@ def test_files_that_only_the_workers_can_see_are_missed(tmp_path):
     write(tmp_path, "1", mark=None)
     files = ("part-0.parquet", "part-1.parquet", "part-2.parquet")
     with pytest.raises(DatasetError, match=r"2 of 3 files are not in .*batch=1, for example part-1\.parquet: .* disk"):
-        folders(tmp_path).write("batch=1", Rows(None, iter, "labeled_images", files=files), {})
+        folders(tmp_path).write("batch=1", Rows(None, iter, "labeled_images", files=files), "labeled_images", {})
     with pytest.raises(DatasetError, match=r"3 of 3 files are not in .*batch=2"):
-        folders(tmp_path).write("batch=2", Rows(None, iter, "labeled_images", files=files), {})
+        folders(tmp_path).write("batch=2", Rows(None, iter, "labeled_images", files=files), "labeled_images", {})
 
 
 def test_no_rows_no_files(tmp_path):
-    folders(tmp_path).write("batch=1", Rows(None, iter, "labeled_images"), {})
+    folders(tmp_path).write("batch=1", Rows(None, iter, "labeled_images"), "labeled_images", {})
     folders(tmp_path).commit("batch=1", [])
     assert counted(tmp_path) == "1"

@@ -80,12 +80,10 @@ class CommittedBatchesDataset(AbstractDataset[Any, Any]):
         Raises:
             DatasetError: If this run, or a later one, has committed a batch already.
         """
-        from fruits_pipeline.workers.writing import MappedRows  # imports Arrow, which the command line can do without
-
         self._folders.check_new(self.batch)
         self._folders.remove_dead()
         replaced = self.committed_batches() if self._replaces else []
-        self._folders.write(self.batch, MappedRows.of(data, self._table), self._save_args)
+        self._folders.write(self.batch, data, self._table, self._save_args)
         self._folders.commit(self.batch, replaced)
         self._folders.remove_replaced(self._keep_replaced)
 

@@ -15,11 +15,10 @@ from kedro.io.core import get_protocol_and_path
 
 from fruits_pipeline.datasets.files import open_store, write_whole
 from fruits_pipeline.schemas import struct_type
+from fruits_pipeline.workers.writing import MappedRows
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
-
-    from fruits_pipeline.workers.writing import MappedRows
 
 logger = logging.getLogger(__name__)
 
@@ -77,21 +76,22 @@ class CommittedFolders:
                 "wrong, and the newest row of an image counts. Set this machine's clock, then run again."
             )
 
-    def write(self, name: str, rows: MappedRows, options: dict[str, Any]) -> None:
+    def write(self, name: str, rows: DataFrame | MappedRows, table: str, options: dict[str, Any]) -> None:
         """Writes the files of a folder, which does not count yet.
 
         Args:
             name: Of the folder.
-            rows: For the workers to write.
+            rows: That Spark has or that the workers make; the workers write them.
+            table: Name of the table's columns in `fruits_pipeline.schemas`.
             options: For `pyarrow.parquet.ParquetWriter`.
 
         Raises:
             DatasetError: If files that the workers have written are not there.
         """
-        files = rows.write(self.spark_path(name), {"compression": _COMPRESSION, **options})
+        files = MappedRows.of(rows, table).write(self.spark_path(name), {"compression": _COMPRESSION, **options})
         self._keep_only(name, set(files))
         if len(files) > 1:  # the others are the small tables, of which nobody wants a line each
-            logger.info("%s: %d rows in %d files", rows.table, sum(files.values()), len(files))
+            logger.info("%s: %d rows in %d files", table, sum(files.values()), len(files))
 
     def _keep_only(self, name: str, files: set[str]) -> None:
         """Removes what killed workers left unfinished, and makes sure that all finished files are there."""

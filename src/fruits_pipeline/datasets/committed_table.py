@@ -95,12 +95,10 @@ class CommittedTableDataset(AbstractDataset[Any, Any]):
         Raises:
             DatasetError: If this run, or a later one, has committed a version already.
         """
-        from fruits_pipeline.workers.writing import MappedRows  # imports Arrow, which the command line can do without
-
         version = self._folders.name_of(self._run_id)
         self._folders.check_new(version)
         self._folders.remove_dead()
-        self._folders.write(version, MappedRows.of(data, self._table), self._save_args)
+        self._folders.write(version, data, self._table, self._save_args)
         self._folders.commit(version, replaces=[])
         for old in self._folders.committed()[: -self._keep]:
             self._folders.remove(old)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kedro.io import AbstractDataset, DatasetError
 
 from fruits_pipeline.listing import list_files
 from fruits_pipeline.workers.listing import ListFolder
-
-if TYPE_CHECKING:
-    from fruits_pipeline.workers.writing import MappedRows
+from fruits_pipeline.workers.writing import MappedRows
 
 
 class ImageFolderDataset(AbstractDataset[None, Any]):
@@ -44,8 +42,6 @@ class ImageFolderDataset(AbstractDataset[None, Any]):
         `to_dataframe()` of what is returned makes a Spark DataFrame of it.
         """
         from kedro_datasets._utils.spark_utils import get_spark_with_remote_support
-
-        from fruits_pipeline.workers.writing import MappedRows
 
         spark = get_spark_with_remote_support()
         one_task = spark.range(0, 1, numPartitions=1)
