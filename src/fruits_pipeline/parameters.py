@@ -92,7 +92,7 @@ class FeaturizationParameters(_Parameters):
     Attributes:
         batch_size: Images per call of the network; in bfloat16 they are always four.
         images_per_task: Upper bound of images in one Spark task; smaller means finer progress and retries.
-        read_ahead: Files read in advance by each worker from remote storage, to hide its latency.
+        read_ahead: Files read in advance by each worker, to hide the latency of storage.
         max_pixels: Larger images (width × height) are quarantined as `too_large`. Pillow opens none that have more
             than twice its own limit.
         max_quarantined: Share of the listed images (0 … 1) that may be in quarantine before a run fails.

@@ -59,14 +59,14 @@ def serve(folder: Path, late: float, port: Queue[int], stop: Event, spent: Queue
 def work(encoders: str, paths: list[str], ready: Barrier, seconds: Queue[tuple[float, float]]) -> None:
     """Featurises the share of one worker; puts when it began and ended."""
     import pyarrow as pa
-    from common import load_encoder
+    from common import IMAGES_PER_CALL, load_encoder
 
     from fruits_pipeline.schemas import arrow_schema
     from fruits_pipeline.workers.featurization import FeaturizeTask
 
     encoder = load_encoder(encoders)
     broadcast = SimpleNamespace(value=encoder.payload)
-    task = FeaturizeTask(encoder.card, broadcast, "run", 1, 1, 16, 10**8)
+    task = FeaturizeTask(encoder.card, broadcast, "run", 1, IMAGES_PER_CALL, 16, 10**8)
     now = datetime.now(UTC)
     rows = [{"path": path, "length": 1, "modification_time": now, "label": "x"} for path in paths]
     batch = pa.RecordBatch.from_pylist(rows, schema=arrow_schema("labeled_images"))

@@ -4,11 +4,12 @@ import sys
 from types import SimpleNamespace
 
 import numpy as np
+import onnx
 import pytest
 
 from fruits_pipeline.encoders import runtime
 from fruits_pipeline.encoders.card import Encoder, EncoderCard, EncoderWeights
-from fruits_pipeline.encoders.export import export_encoder
+from fruits_pipeline.encoders.export import _converted, _to_onnx, export_encoder
 from fruits_pipeline.encoders.keras_network import build_network, import_keras
 from fruits_pipeline.encoders.weights import find_weights
 from fruits_pipeline.errors import EncoderError
@@ -45,6 +46,33 @@ def test_exported_features_are_those_of_keras(engine, pixels, reference):
     assert reference.std() > 0.01
     one_by_one = np.concatenate([runtime.open_network(encoder, threads=2)(pixels[i : i + 1]) for i in range(3)])
     np.testing.assert_allclose(one_by_one, features, atol=1e-4)
+
+
+@pytest.mark.parametrize("alpha", [0.35, 0.5])
+def test_features_are_those_of_the_undivided_network_however_many_images_a_call_takes(alpha, pixels):
+    """The network in two parts is the same one, to the last bit: features made before it was divided are still good."""
+    model, _, _ = build_network(parameters("random:1", alpha=alpha), find_weights("random:1", alpha))
+    model.set_weights([weights * 2 if weights.ndim == 4 else weights for weights in model.get_weights()])
+    card = EncoderCard("MobileNetV2", alpha, "onnx", "random:1", "0" * 64)
+    whole = runtime.open_network(Encoder(card, _converted(model).SerializeToString()), threads=1)
+    divided = runtime.open_network(Encoder(card, _to_onnx(model, "float32")), threads=1)
+    expected = np.concatenate([whole(pixels[i : i + 1]) for i in range(3)])
+    assert len(np.unique(expected)) > 1000
+    for count in (1, 2, 3, 7):
+        several = np.resize(pixels, (count, *pixels.shape[1:]))
+        np.testing.assert_array_equal(divided(several), np.resize(expected, (count, 1280)))
+
+
+def test_the_first_layers_take_one_image_and_the_others_all():
+    """What the features cannot show, but the time does."""
+    network = onnx.load_from_string(export_encoder(parameters(), find_weights("bundled", 0.35)).payload)
+    scan, *back = network.graph.node
+    (body,) = (attribute.g for attribute in scan.attribute if attribute.name == "body")
+    convolutions = [sum(node.op_type == "Conv" for node in nodes) for nodes in (body.node, back)]
+    assert scan.op_type == "Scan"
+    assert convolutions == [18, 34]  # 3 to a block, 2 in the first; one before them, one after them
+    assert [dim.dim_value for dim in body.input[0].type.tensor_type.shape.dim] == [224, 224, 3]
+    assert network.graph.input[0].type.tensor_type.shape.dim[0].dim_param
 
 
 def test_bfloat16_is_close_and_an_encoder_of_its_own(pixels, reference):

@@ -20,7 +20,7 @@ from fruits_pipeline.errors import InputError
 from fruits_pipeline.images import UnusableImageError, decode
 from fruits_pipeline.parameters import EncoderParameters
 from fruits_pipeline.storage import read_file
-from fruits_pipeline.workers.featurization import decoded_together, groups
+from fruits_pipeline.workers.featurization import DECODED_TOGETHER, decoded_together, groups
 
 SAMPLE = 64
 """Images measured: a second or less, and enough to be within a few per cent on a quiet machine."""
@@ -60,7 +60,7 @@ def measure(paths: Sequence[str], encoder: Encoder, clock: Callable[[], float] =
     """
     network = open_network(encoder, threads=1)
     contents = [file.content for file in map(read_file, paths) if not file.problem]
-    images_per_call = encoder.card.images_per_call(1)
+    images_per_call = encoder.card.images_per_call(DECODED_TOGETHER)
     _encode(contents[:WARM_UP], network, images_per_call)
     start = clock()
     done = _encode(contents, network, images_per_call)

@@ -9,7 +9,7 @@ import numpy as np
 from safetensors.numpy import save
 
 from fruits_pipeline.encoders.card import ARITHMETIC, Encoder, EncoderCard, EncoderWeights
-from fruits_pipeline.encoders.keras_network import INPUT_SHAPE, build_network
+from fruits_pipeline.encoders.keras_network import INPUT_SHAPE, build_network, import_keras
 from fruits_pipeline.encoders.runtime import open_network
 from fruits_pipeline.errors import EncoderError
 from fruits_pipeline.images import scaled
@@ -41,7 +41,7 @@ def export_encoder(parameters: EncoderParameters, weights: EncoderWeights) -> En
     """
     logger.info("Exporting the encoder: %s alpha %g, weights %s", parameters.name, parameters.alpha, weights.spec)
     model, weights, sha256 = build_network(parameters, weights)
-    payload = _to_onnx(model) if parameters.engine == "onnx" else _to_safetensors(model)
+    payload = _to_onnx(model, parameters.precision) if parameters.engine == "onnx" else _to_safetensors(model)
     precision = parameters.precision
     card = EncoderCard(
         parameters.name,
@@ -56,8 +56,20 @@ def export_encoder(parameters: EncoderParameters, weights: EncoderWeights) -> En
     return Encoder(replace(card, exported_with=_versions(difference)), payload)
 
 
-def _to_onnx(model: Any) -> bytes:
-    """ONNX of uint8 pixels to features: x / 127.5 - 1 is part of the graph, batch norm is folded by tf2onnx."""
+def _to_onnx(model: Any, precision: str) -> bytes:
+    """ONNX of uint8 pixels to features, divided as is fastest for the runtime of that precision."""
+    from fruits_pipeline.encoders.onnx_graph import FRONT, front_by_image
+
+    if precision == "bfloat16":  # OpenVINO compiles the whole network for the images of one call
+        network = _converted(model)
+    else:
+        seam = model.get_layer(FRONT).output
+        network = front_by_image(_converted(import_keras().Model(model.input, [seam, model.output])))
+    return bytes(network.SerializeToString())
+
+
+def _converted(model: Any) -> Any:
+    """The network as ONNX: x / 127.5 - 1 is part of the graph, batch norm is folded by tf2onnx."""
     import tensorflow as tf
     import tf2onnx
 
@@ -65,12 +77,12 @@ def _to_onnx(model: Any) -> bytes:
         logging.getLogger(name).setLevel(logging.ERROR)
 
     def encode(pixels: Any) -> Any:
-        return tf.identity(model(scaled(tf.cast(pixels, tf.float32)), training=False), name="features")
+        return model(scaled(tf.cast(pixels, tf.float32)), training=False)
 
     signature = [tf.TensorSpec((None, *INPUT_SHAPE), tf.uint8, name="pixels")]
     function = tf.function(encode, input_signature=signature)
-    proto, _ = tf2onnx.convert.from_function(function, input_signature=signature, opset=OPSET)
-    return bytes(proto.SerializeToString())
+    network, _ = tf2onnx.convert.from_function(function, input_signature=signature, opset=OPSET)
+    return network
 
 
 def _to_safetensors(model: Any) -> bytes:

@@ -60,7 +60,7 @@ class FeaturizeTask:
         run_id: Of the batch.
         threads: Cores that one task owns.
         batch_size: Images per call of the network.
-        read_ahead: Remote files in flight.
+        read_ahead: Files read in advance.
         max_pixels: Larger images are refused.
         sums: Accumulators by stage.
     """

@@ -12,7 +12,7 @@ import time
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
-from common import Clock, Featurizer, list_images, report
+from common import IMAGES_PER_CALL, Clock, Featurizer, list_images, report
 
 Seconds = dict[str, float]
 
@@ -33,18 +33,19 @@ def featurize_share(paths: list[str], output: Path, encoders: str, ready: Barrie
     import numpy as np
 
     featurizer = Featurizer(encoders)
-    featurizer.features(featurizer.pixels(Path(paths[0]).read_bytes()))
+    featurizer.features(featurizer.pixels([Path(paths[0]).read_bytes()]))
     ready.wait()
     began = time.time()
     spent = {"read": 0.0, "decode": 0.0, "inference": 0.0}
     features = np.empty((len(paths), 1280), np.float32)
-    for row, path in enumerate(paths):
+    for row in range(0, len(paths), IMAGES_PER_CALL):
+        call = slice(row, row + IMAGES_PER_CALL)
         start = time.perf_counter()
-        content = Path(path).read_bytes()
+        contents = [Path(path).read_bytes() for path in paths[call]]
         read = time.perf_counter()
-        pixels = featurizer.pixels(content)
+        pixels = featurizer.pixels(contents)
         decoded = time.perf_counter()
-        features[row] = featurizer.features(pixels)[0]
+        features[call] = featurizer.features(pixels)
         spent["read"] += read - start
         spent["decode"] += decoded - read
         spent["inference"] += time.perf_counter() - decoded
