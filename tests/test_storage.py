@@ -1,6 +1,7 @@
 """Reading files: in order, nothing lost, whatever their names; and which faults are the image's."""
 
 import tempfile
+import threading
 from contextlib import suppress
 from pathlib import Path
 
@@ -197,6 +198,28 @@ def test_no_more_is_read_ahead_than_asked(monkeypatch, read_ahead):
         assert file.content == b"bucket/%d" % (taken - 1)
         assert store.begun <= taken + read_ahead
     assert taken == store.begun == 60
+
+
+def test_local_files_are_read_ahead_one_at_a_time(tmp_path, monkeypatch):
+    """While the consumer works, the next files come from the disk; so nobody waits for a slow one."""
+    at_work, begun, together = threading.Semaphore(0), [], []
+    lock = threading.Lock()
+
+    def read_bytes(path: Path) -> bytes:
+        together.append(lock.acquire(blocking=False))
+        begun.append(path.name)
+        at_work.release()
+        lock.release()
+        return path.name.encode()
+
+    monkeypatch.setattr(Path, "read_bytes", read_bytes)
+    files = read_files([f"file:{tmp_path}/{i}.jpg" for i in range(9)], 4)
+    assert next(files).content == b"0.jpg"
+    for _ in range(5):  # the one that was asked for, and four more that were not
+        assert at_work.acquire(timeout=30)
+    assert begun == [f"{i}.jpg" for i in range(5)]
+    assert [file.content for file in files] == [b"%d.jpg" % i for i in range(1, 9)]
+    assert all(together), "two reads at once"
 
 
 def test_a_consumer_that_stops_early_stops_the_reading(monkeypatch):

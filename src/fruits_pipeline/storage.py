@@ -35,11 +35,15 @@ class ImageFile:
 
 
 def read_files(paths: Iterable[str], read_ahead: int) -> Iterator[ImageFile]:
-    """Reads files in order, remote ones `read_ahead` at a time in the background.
+    """Reads files in order, some ahead of the one that is asked for.
+
+    Remote files are read by a thread for each that is in flight, local ones by a single thread: it hides a cold disk
+    (1,000 real photographs beside the network: 0.37 ms an image without it, 0.04 with it), and more of them would take
+    the core from the network for nothing where the files are in memory.
 
     Args:
         paths: Paths as Spark lists them: `file:/…`, `s3a://…`, `s3://…`, or a plain local path.
-        read_ahead: How many remote files may be in flight; 0 reads each one when it is asked for.
+        read_ahead: How many files may be read in advance; 0 reads each one when it is asked for.
 
     Yields:
         One `ImageFile` per path, in the order of the paths.
@@ -54,20 +58,22 @@ def read_files(paths: Iterable[str], read_ahead: int) -> Iterator[ImageFile]:
     if first is None:
         return
     paths = itertools.chain([first], paths)
-    if read_ahead == 0 or _is_local(first):  # a local read takes less time than handing it to a thread
+    if read_ahead == 0:
         yield from map(read_file, paths)
     else:
-        yield from _in_background(read_file, paths, read_ahead)
+        yield from _in_background(read_file, paths, read_ahead, threads=1 if _is_local(first) else read_ahead)
 
 
-def _in_background(read: Callable[[str], ImageFile], paths: Iterator[str], depth: int) -> Iterator[ImageFile]:
+def _in_background(
+    read: Callable[[str], ImageFile], paths: Iterator[str], depth: int, threads: int
+) -> Iterator[ImageFile]:
     """Reads `depth` files ahead, and refills in bursts of a quarter of them.
 
     One request for each image would drive the network's code and data out of the core's cache each time: with bursts,
     reading costs half the CPU time (0.5 instead of 0.95 ms an image, measured beside inference of 3 ms).
     """
     burst = max(1, depth // 4)
-    with ThreadPoolExecutor(max_workers=depth, thread_name_prefix="read-ahead") as pool:
+    with ThreadPoolExecutor(max_workers=threads, thread_name_prefix="read-ahead") as pool:
         window: deque[Future[ImageFile]] = deque(pool.submit(read, path) for path in itertools.islice(paths, depth))
         while window:
             done = window.popleft().result()
