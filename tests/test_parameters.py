@@ -30,7 +30,7 @@ VALID: dict[str, dict[str, Any]] = {
         "precision": "float32",
     },
     "FeaturizationParameters": {
-        "batch_size": 4,
+        "batch_size": 16,
         "images_per_task": 128,
         "read_ahead": 16,
         "max_pixels": 1000,

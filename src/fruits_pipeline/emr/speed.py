@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, cast
 
 import numpy as np
 from omegaconf import OmegaConf
@@ -18,15 +18,14 @@ from fruits_pipeline.encoders.runtime import Network, open_network
 from fruits_pipeline.encoders.weights import find_weights
 from fruits_pipeline.errors import InputError
 from fruits_pipeline.images import UnusableImageError, decode
-from fruits_pipeline.parameters import EncoderParameters
+from fruits_pipeline.parameters import EncoderParameters, FeaturizationParameters
 from fruits_pipeline.storage import read_file
-from fruits_pipeline.workers.featurization import DECODED_TOGETHER, decoded_together, groups
+from fruits_pipeline.workers.featurization import decoded_together, groups
 
 SAMPLE = 64
 """Images measured: a second or less, and enough to be within a few per cent on a quiet machine."""
 
-WARM_UP = 4
-"""Images before the clock starts; the first calls allocate memory."""
+_SOURCE: Final = "--params or conf/base/parameters_featurization.yml"
 
 
 @dataclass(frozen=True)
@@ -44,12 +43,15 @@ class Speed:
     encoder: str
 
 
-def measure(paths: Sequence[str], encoder: Encoder, clock: Callable[[], float] = time.perf_counter) -> Speed:
+def measure(
+    paths: Sequence[str], encoder: Encoder, batch_size: int, clock: Callable[[], float] = time.perf_counter
+) -> Speed:
     """Decodes and encodes images on one core, as many at a time as a Spark task decodes and as it encodes.
 
     Args:
         paths: Files to measure, local or s3://; reading them is not measured, because the workers read ahead.
         encoder: The network.
+        batch_size: Images per call of the network.
         clock: Seconds.
 
     Returns:
@@ -60,8 +62,8 @@ def measure(paths: Sequence[str], encoder: Encoder, clock: Callable[[], float] =
     """
     network = open_network(encoder, threads=1)
     contents = [file.content for file in map(read_file, paths) if not file.problem]
-    images_per_call = encoder.card.images_per_call(DECODED_TOGETHER)
-    _encode(contents[:WARM_UP], network, images_per_call)
+    images_per_call = encoder.card.images_per_call(batch_size)
+    _encode(contents[:images_per_call], network, images_per_call)  # the first call allocates memory
     start = clock()
     done = _encode(contents, network, images_per_call)
     seconds = clock() - start
@@ -106,9 +108,22 @@ def encoder_parameters(conf_source: Path, env: str, params: str = "") -> Encoder
     Raises:
         InputError: If there is no such network.
     """
-    given = OmegaConf.from_dotlist([part.strip() for part in params.split(",") if part.strip()])
-    asked: Any = OmegaConf.to_container(OmegaConf.merge(OmegaConf.create(_parameters(conf_source, env)), given))
-    return validated(EncoderParameters, asked["encoder"], "--params or conf/base/parameters_featurization.yml")
+    return validated(EncoderParameters, _parameters(conf_source, env, params)["encoder"], _SOURCE)
+
+
+def batch_size(conf_source: Path, env: str, params: str = "") -> int:
+    """How many images the pipeline would give to the network in one call, which has the last word (see its card).
+
+    Args:
+        conf_source: Configuration.
+        env: Its environment.
+        params: As for `kedro run --params`.
+
+    Raises:
+        InputError: If the parameters of the featurization are refused.
+    """
+    asked = _parameters(conf_source, env, params)["featurization"]
+    return validated(FeaturizationParameters, asked, _SOURCE).batch_size
 
 
 def extensions(conf_source: Path, env: str) -> list[str]:
@@ -117,8 +132,10 @@ def extensions(conf_source: Path, env: str) -> list[str]:
     return [name.lower().removeprefix(".") for name in names]
 
 
-def _parameters(conf_source: Path, env: str) -> dict[str, Any]:
-    return read_conf(conf_source, env, "parameters")
+def _parameters(conf_source: Path, env: str, params: str = "") -> dict[str, Any]:
+    given = OmegaConf.from_dotlist([part.strip() for part in params.split(",") if part.strip()])
+    asked = OmegaConf.merge(OmegaConf.create(read_conf(conf_source, env, "parameters")), given)
+    return cast(dict[str, Any], OmegaConf.to_container(asked))
 
 
 def local_encoder(folder: Path, parameters: EncoderParameters) -> Encoder:

@@ -20,7 +20,7 @@ MARK = "RESULT "
 ROWS_PER_CALL = 64
 """Images that a framework hands to its Python function at once."""
 
-IMAGES_PER_CALL = 4
+IMAGES_PER_CALL = 16
 """Images that the network is given at once, as in `ours` (`featurization.batch_size`)."""
 
 

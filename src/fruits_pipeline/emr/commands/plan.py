@@ -73,6 +73,7 @@ def _measured(setup: Setup, paths: Sequence[str], params: str) -> float:
         raise InputError("There are no images there. Give another folder.")
     parameters = speed.encoder_parameters(setup.conf_source, setup.env, params)
     encoder = speed.local_encoder(setup.project / setup.settings.artifacts.encoders, parameters)
-    measured = speed.measure(speed.spread(paths, speed.SAMPLE), encoder)
+    batch_size = speed.batch_size(setup.conf_source, setup.env, params)
+    measured = speed.measure(speed.spread(paths, speed.SAMPLE), encoder, batch_size)
     say(f"Measured on {measured.images} of the images: {measured.encoder}")
     return measured.per_second
