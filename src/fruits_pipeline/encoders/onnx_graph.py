@@ -3,8 +3,8 @@
 The first layers are done image by image: what one of them hands to the next is as large as a core's second-level cache
 (4.8 MB at most, for one image). The others take all images of a call together: theirs is small (0.6 MB at most), and
 what a layer costs besides its arithmetic, to be called and to fetch its weights, they share. Measured with ONNX Runtime
-on two cores, one process each, alpha 1.0, decoding included: 6.8 ms an image with 16 of them a call, 7.3 with 4; without
-this division 7.6 one by one, and 9.2 with 16 (cores with a second-level cache of 2 MB; with 1 MB, 4 are as good as 16).
+on two cores, one process each, alpha 1.0, decoding included: 6.8 ms an image with 16 of them a call, 7.3 with 4; not
+divided, 7.6 one by one and 9.2 with 16 (cores with a second-level cache of 2 MB; with 1 MB, 4 are as good as 16).
 Divided after block 9 or 12 it takes the same time, after block 2 7.3 ms.
 """
 
