@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from fruits_pipeline.emr import speed
 from fruits_pipeline.encoders.card import Encoder, EncoderCard
 from fruits_pipeline.errors import InputError
+from fruits_pipeline.parameters import EncoderParameters, FeaturizationParameters
 
 PROJECT = Path(__file__).resolve().parents[2]
 SAMPLE = PROJECT / "data" / "01_raw" / "sample"
@@ -91,17 +92,23 @@ def test_a_sample_is_spread_over_all(items, count):
         assert all(abs(gap - len(items) / count) <= 1 for gap in gaps)
 
 
+def encoder(params=""):
+    return speed.read_parameters(EncoderParameters, "encoder", PROJECT / "conf", "cloud", params)
+
+
+def featurization(params=""):
+    return speed.read_parameters(FeaturizationParameters, "featurization", PROJECT / "conf", "cloud", params)
+
+
 def test_the_network_is_that_of_the_parameters():
-    wanted = speed.encoder_parameters(PROJECT / "conf", "cloud")
+    wanted = encoder()
     assert (wanted.name, wanted.engine) == ("MobileNetV2", "onnx")
-    other = speed.encoder_parameters(
-        PROJECT / "conf", "cloud", "pca.variance=0.9,encoder.alpha=1.0,encoder.weights=imagenet"
-    )
+    other = encoder("pca.variance=0.9,encoder.alpha=1.0,encoder.weights=imagenet")
     assert (other.alpha, other.weights, other.engine) == (1.0, "imagenet", "onnx")
     with pytest.raises(InputError, match="alpha"):
-        speed.encoder_parameters(PROJECT / "conf", "cloud", "encoder.alpha=2")
-    assert speed.batch_size(PROJECT / "conf", "cloud", "featurization.batch_size=7") == 7
-    assert speed.batch_size(PROJECT / "conf", "cloud") == 16
+        encoder("encoder.alpha=2")
+    assert featurization("featurization.batch_size=7").batch_size == 7
+    assert featurization().batch_size == 16
     with pytest.raises(InputError, match="batch_size"):
-        speed.batch_size(PROJECT / "conf", "cloud", "featurization.batch_size=0")
+        featurization("featurization.batch_size=0")
     assert speed.extensions(PROJECT / "conf", "cloud") == ["jpg", "jpeg", "png"]

@@ -7,25 +7,23 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any
 
 import numpy as np
 from omegaconf import OmegaConf
 
-from fruits_pipeline.emr.settings import read_conf, validated
+from fruits_pipeline.emr.settings import Model, read_conf, validated
 from fruits_pipeline.encoders.card import Encoder, is_same_encoder
 from fruits_pipeline.encoders.runtime import Network, open_network
 from fruits_pipeline.encoders.weights import find_weights
 from fruits_pipeline.errors import InputError
 from fruits_pipeline.images import UnusableImageError, decode
-from fruits_pipeline.parameters import EncoderParameters, FeaturizationParameters
+from fruits_pipeline.parameters import EncoderParameters
 from fruits_pipeline.storage import read_file
 from fruits_pipeline.workers.featurization import decoded_together, groups
 
 SAMPLE = 64
 """Images measured: a second or less, and enough to be within a few per cent on a quiet machine."""
-
-_SOURCE: Final = "--params or conf/base/parameters_featurization.yml"
 
 
 @dataclass(frozen=True)
@@ -97,45 +95,29 @@ def spread(items: Sequence[str], count: int) -> list[str]:
     return [items[i * len(items) // count] for i in range(count)]
 
 
-def encoder_parameters(conf_source: Path, env: str, params: str = "") -> EncoderParameters:
-    """Which network the pipeline would use.
+def read_parameters(model: type[Model], group: str, conf_source: Path, env: str, params: str = "") -> Model:
+    """What the pipeline would use to featurise.
 
     Args:
+        model: `EncoderParameters` or `FeaturizationParameters`.
+        group: Its name in the parameters, `encoder` or `featurization`.
         conf_source: Configuration.
         env: Its environment.
         params: As for `kedro run --params`.
 
     Raises:
-        InputError: If there is no such network.
+        InputError: If the pipeline would refuse them.
     """
-    return validated(EncoderParameters, _parameters(conf_source, env, params)["encoder"], _SOURCE)
-
-
-def batch_size(conf_source: Path, env: str, params: str = "") -> int:
-    """How many images the pipeline would give to the network in one call, which has the last word (see its card).
-
-    Args:
-        conf_source: Configuration.
-        env: Its environment.
-        params: As for `kedro run --params`.
-
-    Raises:
-        InputError: If the parameters of the featurization are refused.
-    """
-    asked = _parameters(conf_source, env, params)["featurization"]
-    return validated(FeaturizationParameters, asked, _SOURCE).batch_size
+    given = OmegaConf.from_dotlist([part.strip() for part in params.split(",") if part.strip()])
+    merged = OmegaConf.merge(OmegaConf.create(read_conf(conf_source, env, "parameters")), given)
+    asked: Any = OmegaConf.to_container(merged)
+    return validated(model, asked[group], "--params or conf/base/parameters_featurization.yml")
 
 
 def extensions(conf_source: Path, env: str) -> list[str]:
     """Which files count as images, lower case and without dots."""
-    names: list[str] = _parameters(conf_source, env)["ingestion"]["extensions"]
+    names: list[str] = read_conf(conf_source, env, "parameters")["ingestion"]["extensions"]
     return [name.lower().removeprefix(".") for name in names]
-
-
-def _parameters(conf_source: Path, env: str, params: str = "") -> dict[str, Any]:
-    given = OmegaConf.from_dotlist([part.strip() for part in params.split(",") if part.strip()])
-    asked = OmegaConf.merge(OmegaConf.create(read_conf(conf_source, env, "parameters")), given)
-    return cast(dict[str, Any], OmegaConf.to_container(asked))
 
 
 def local_encoder(folder: Path, parameters: EncoderParameters) -> Encoder:

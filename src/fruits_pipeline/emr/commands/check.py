@@ -37,7 +37,7 @@ def _check_groups(setup: Setup, params: str) -> list[list[tuple[str, checks.Find
     s3 = setup.client("s3")
 
     def wanted() -> EncoderParameters:
-        return speed.encoder_parameters(setup.conf_source, setup.env, params)
+        return speed.read_parameters(EncoderParameters, "encoder", setup.conf_source, setup.env, params)
 
     return [
         [("region", lambda: checks.check_region(settings)), ("Python", lambda: checks.check_python(settings))],

@@ -11,6 +11,7 @@ from fruits_pipeline.emr.aws import say, show_call
 from fruits_pipeline.emr.commands.setup import Setup
 from fruits_pipeline.errors import InputError
 from fruits_pipeline.listing import list_files
+from fruits_pipeline.parameters import EncoderParameters, FeaturizationParameters
 
 
 def plan_run(
@@ -71,9 +72,10 @@ def _is_image(path: str, extensions: Sequence[str]) -> bool:
 def _measured(setup: Setup, paths: Sequence[str], params: str) -> float:
     if not paths:
         raise InputError("There are no images there. Give another folder.")
-    parameters = speed.encoder_parameters(setup.conf_source, setup.env, params)
+    where = setup.conf_source, setup.env, params
+    parameters = speed.read_parameters(EncoderParameters, "encoder", *where)
     encoder = speed.local_encoder(setup.project / setup.settings.artifacts.encoders, parameters)
-    batch_size = speed.batch_size(setup.conf_source, setup.env, params)
+    batch_size = speed.read_parameters(FeaturizationParameters, "featurization", *where).batch_size
     measured = speed.measure(speed.spread(paths, speed.SAMPLE), encoder, batch_size)
     say(f"Measured on {measured.images} of the images: {measured.encoder}")
     return measured.per_second
