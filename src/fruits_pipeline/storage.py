@@ -97,7 +97,7 @@ def read_file(path: str) -> ImageFile:
         InputError: As for `read_files`.
     """
     try:
-        return ImageFile(path, _read_local(path) if _is_local(path) else _read_remote(path))
+        return ImageFile(path, read_bytes(path))
     except (FileNotFoundError, NotADirectoryError) as error:
         return ImageFile(path, problem=UnusableImageError("vanished", f"gone since it was listed: {error}"))
     except s3.UnreadableObjectError as error:
@@ -108,6 +108,21 @@ def read_file(path: str) -> ImageFile:
         return ImageFile(path, problem=UnusableImageError("unreadable", str(error)))
 
 
+def read_bytes(path: str) -> bytes:
+    """Reads one file whole.
+
+    Args:
+        path: As for `read_files`.
+
+    Raises:
+        FileNotFoundError: If it is gone.
+        UnreadableObjectError: If S3 keeps it out of reach.
+        OSError: As for `read_files`, and of a local file whatever is wrong with it.
+        InputError: As for `read_files`.
+    """
+    return local_path(path).read_bytes() if _is_local(path) else _read_remote(path)
+
+
 def _is_local(path: str) -> bool:
     return path.startswith("file:") or "://" not in path
 
@@ -116,10 +131,6 @@ def local_path(path: str) -> Path:
     """Turns Spark's `file:/a b/c.jpg` into a local path; Spark does not percent-encode, so nothing is decoded."""
     plain = path.removeprefix("file:")
     return Path("/" + plain.lstrip("/")) if path.startswith("file:") else Path(plain)
-
-
-def _read_local(path: str) -> bytes:
-    return local_path(path).read_bytes()
 
 
 def _read_remote(path: str) -> bytes:

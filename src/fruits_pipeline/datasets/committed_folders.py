@@ -25,8 +25,8 @@ logger = logging.getLogger(__name__)
 COMMITTED: Final = "_SUCCESS"
 """Hadoop's mark of a finished job (FileOutputCommitter.SUCCEEDED_FILE_NAME); a folder without it does not exist."""
 
-_COMPRESSION: Final = "zstd"
-"""Of the Parquet files, where nobody has named another."""
+_OPTIONS: Final = {"compression": "zstd", "write_page_checksum": True}
+"""Of the Parquet files, where nobody named others. Without checksums a damaged page may be read as other numbers."""
 
 _REPLACES: Final = "replaces"
 _COMMITTED_AT: Final = "committed_at"
@@ -88,7 +88,7 @@ class CommittedFolders:
         Raises:
             DatasetError: If files that the workers have written are not there.
         """
-        files = MappedRows.of(rows, table).write(self.spark_path(name), {"compression": _COMPRESSION, **options})
+        files = MappedRows.of(rows, table).write(self.spark_path(name), {**_OPTIONS, **options})
         self._keep_only(name, set(files))
         if len(files) > 1:  # the others are the small tables, of which nobody wants a line each
             logger.info("%s: %d rows in %d files", table, sum(files.values()), len(files))

@@ -9,4 +9,4 @@ from collections.abc import Iterable
 
 def prepare(_: Iterable[int]) -> None:
     """Imports what the first real task would have to import: in the process that forks the workers, or in a worker."""
-    from fruits_pipeline.workers import counting, featurization, listing, moments, projection, writing  # noqa: F401
+    from fruits_pipeline.workers import counting, features, featurization, listing, moments, projection, writing  # noqa: F401

@@ -34,11 +34,13 @@ from fruits_pipeline.pipelines.featurization.nodes import (
     count_tasks,
     digest_of,
     featurize_images,
+    locate_current_features,
     select_current_features,
     select_pending,
 )
 from fruits_pipeline.run_record import RunRecord
-from fruits_pipeline.schemas import COLUMNS, N_FEATURES, struct_type
+from fruits_pipeline.schemas import COLUMNS, N_FEATURES, arrow_schema, struct_type
+from fruits_pipeline.workers.features import WithFeatures
 
 WHEN = datetime(2026, 11, 21, 12, 0, 0, 123456, tzinfo=UTC)
 LATER = WHEN + timedelta(microseconds=1)
@@ -180,7 +182,8 @@ def test_the_latest_row_of_an_image_decides(spark):
 
 
 @pytest.fixture(scope="module")
-def accounted(spark):
+def accounted(spark, tmp_path_factory):
+    """Featurized images in files whose names need care, each of several row groups; and their status."""
     rows = [
         featurized("fresh", run_id=THIS_RUN),
         featurized("fresh but broken", None, run_id=THIS_RUN),
@@ -203,7 +206,11 @@ def accounted(spark):
         labeled(path) for path in dict.fromkeys(row["path"] for row in rows) if path not in ("replaced", "removed")
     ]
     listed.append(labeled("replaced", length=11))
-    frames = table(spark, "labeled_images", listed), table(spark, "featurized_images", rows)
+    folder = tmp_path_factory.mktemp("some é folder #1%20")
+    for name, part in (("part 1%20.parquet", rows[:7]), ("part-ü.parquet", rows[7:])):
+        pq.write_table(pa.Table.from_pylist(part, arrow_schema("featurized_images")), folder / name, row_group_size=3)
+    read = spark.read.schema(struct_type("featurized_images")).parquet(str(folder))
+    frames = table(spark, "labeled_images", listed), read
     return frames[1], account_for_images(*frames, ENCODER, RUN)
 
 
@@ -241,6 +248,15 @@ def test_only_current_features_are_used(accounted):
     found = {row["path"]: row["features"][0] for row in select_current_features(rows, status).collect()}
     assert select_current_features(rows, status).count() == len(found)
     assert found == {"fresh": 1.0, "old": 1.0, "done again": 1.0, "twice old": 1.0, "replaced": 3.0}
+
+
+def test_workers_find_the_same_features_in_the_files(accounted):
+    rows, status = accounted
+    selected = select_current_features(rows, status)
+    for partitions in (1, 5):
+        places = locate_current_features(rows, status).repartition(partitions)
+        found = places.mapInArrow(WithFeatures(iter), selected.schema)
+        assert sorted(found.collect()) == sorted(selected.collect())
 
 
 def test_the_label_of_a_feature_is_that_of_now(spark):

@@ -31,7 +31,7 @@ from fruits_pipeline.pipelines.pca.nodes import (
 )
 from fruits_pipeline.pipelines.scaling.nodes import fit_scaler
 from fruits_pipeline.run_record import RunRecord
-from fruits_pipeline.schemas import COLUMNS, N_FEATURES, struct_type
+from fruits_pipeline.schemas import COLUMNS, N_FEATURES, arrow_schema, struct_type
 from fruits_pipeline.workers.moments import Moments, merge_pairwise
 
 ALL = PcaParameters(variance=1.0)
@@ -325,7 +325,7 @@ def tables(spark, tmp_path_factory):
     paths = [f"file:/a b/{i}.jpg" for i in range(40)]
     same = {"run_id": [FIRST] * 40, "encoder": [CARD.fingerprint] * 40}
     folder = tmp_path_factory.mktemp("projection")
-    columns = {"path": paths, **same, "sha256": [f"{i:064}" for i in range(40)]}
+    columns = {"path": paths, **same, "reason": [None] * 40, "sha256": [f"{i:064}" for i in range(40)]}
     featurized = pa.table({**columns, "features": pa.array(list(vectors), pa.list_(pa.float32()))})
     status = pa.table({"path": paths, **same, "label": ["é"] * 40, "reason": pa.nulls(40, pa.string())})
     pq.write_table(featurized, folder / "featurized.parquet")
@@ -417,7 +417,9 @@ def test_projection_on_no_components_keeps_every_image(tables, nothing):
     assert all(row["pca_features"] == [] for row in rows)
 
 
-def test_projection_of_no_images(spark, nothing):
-    empty = [spark.createDataFrame([], struct_type(table)) for table in ("featurized_images", "image_status")]
-    (table,) = projected(*empty, nothing, keep(features(5, N_FEATURES)))
+def test_projection_of_no_images(spark, nothing, tmp_path):
+    pq.write_table(arrow_schema("featurized_images").empty_table(), tmp_path / "featurized.parquet")
+    featurized = spark.read.schema(struct_type("featurized_images")).parquet(str(tmp_path / "featurized.parquet"))
+    status = spark.createDataFrame([], struct_type("image_status"))
+    (table,) = projected(featurized, status, nothing, keep(features(5, N_FEATURES)))
     assert table.collect() == []

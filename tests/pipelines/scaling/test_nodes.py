@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.preprocessing import StandardScaler
 
 from fruits_pipeline.datasets import ArraysDataset
-from fruits_pipeline.errors import InputError
+from fruits_pipeline.errors import ContractError, InputError
 from fruits_pipeline.fits import Arrays
 from fruits_pipeline.parameters import ScalingParameters
 from fruits_pipeline.pipelines.scaling import nodes
@@ -38,6 +38,7 @@ def tables(spark, vectors, tmp_path_factory):
         "run_id": ["2"] * N_IMAGES + ["1", "2", "2", "2"],
         "encoder": ["e"] * N_IMAGES + ["e", "other", "e", "e"],
         "sha256": ["0" * 64] * (N_IMAGES + 4),
+        "reason": [*[None] * (N_IMAGES + 2), "empty", None],
         "features": pa.array([*vectors, *noise[:2], None, noise[3]], pa.list_(pa.float32())),
     }
     current = {
@@ -115,6 +116,15 @@ def test_the_driver_takes_a_bounded_number_of_parts(tables, monkeypatch):
     featurized, status = tables
     computed(featurized.repartition(12), status)
     assert 0 < len(taken) <= nodes._COLLECTED_PARTS
+
+
+def test_features_that_are_not_there_are_missed(tables):
+    """As when somebody has removed a batch after the account."""
+    featurized, status = tables
+    with pytest.raises(ContractError, match=f"{N_IMAGES} images have features, but 9 were found"):
+        computed(featurized.where("path != 'file:/3.jpg'"), status)
+    with pytest.raises(ContractError, match=f"{N_IMAGES} images have features, but 0 were found"):
+        computed(featurized.where("run_id = '1'"), status)
 
 
 def test_without_features_there_is_nothing_to_scale(spark):

@@ -16,6 +16,7 @@ from fruits_pipeline.images import judged_by
 from fruits_pipeline.parameters import EncoderParameters, FeaturizationParameters
 from fruits_pipeline.run_record import RunRecord
 from fruits_pipeline.schemas import STATUSES
+from fruits_pipeline.workers.features import PLACE
 from fruits_pipeline.workers.featurization import STAGES, FeaturizeTask
 from fruits_pipeline.workers.writing import MappedRows
 
@@ -221,7 +222,7 @@ def hash_of(*columns: str) -> Column:
 
 
 def select_current_features(featurized_images: DataFrame, image_status: DataFrame) -> DataFrame:
-    """The features of the images that are there now, by the current encoder.
+    """The features of the images that are there now, by the current encoder, for Spark: for notebooks, not for speed.
 
     Args:
         featurized_images: All committed batches: also of images that were removed or replaced, and other encoders.
@@ -230,8 +231,25 @@ def select_current_features(featurized_images: DataFrame, image_status: DataFram
     Returns:
         `path`, `label`, `sha256`, `encoder`, `run_id` (that made the features), `features`.
     """
+    return _current(featurized_images, image_status, F.col("features"))
+
+
+def locate_current_features(featurized_images: DataFrame, image_status: DataFrame) -> DataFrame:
+    """Where the features of `select_current_features` are, for the workers to read them themselves (`WithFeatures`).
+
+    Args:
+        featurized_images: All committed batches, as read from their files: only then Spark knows where rows are.
+        image_status: Which batch holds the current row of each listed image.
+
+    Returns:
+        `path`, `label`, `sha256`, `encoder`, `run_id` (that made the features), `file_path`, `row_index` (from 0).
+    """
+    return _current(featurized_images, image_status, *(F.col(f"_metadata.{name}").alias(name) for name in PLACE))
+
+
+def _current(featurized_images: DataFrame, image_status: DataFrame, *columns: Column) -> DataFrame:
     keys = ["path", "run_id", "encoder"]
     current = image_status.where(F.col("reason").isNull()).select(*keys, "label")
-    rows = featurized_images.where(F.col("features").isNotNull()).select(*keys, "sha256", "features")
+    rows = featurized_images.where(F.col("reason").isNull()).select(*keys, "sha256", *columns)
     joined = rows.join(F.broadcast(current), keys)
-    return joined.select("path", "label", "sha256", "encoder", "run_id", "features")
+    return joined.select("path", "label", "sha256", "encoder", "run_id", *rows.columns[len(keys) + 1 :])

@@ -13,8 +13,9 @@ from fruits_pipeline.datasets.fits import KeptFit
 from fruits_pipeline.errors import InputError
 from fruits_pipeline.fits import ARRAYS, Arrays, Fit, FitCard, compare_fits, fingerprint_of
 from fruits_pipeline.parameters import PcaParameters
-from fruits_pipeline.pipelines.featurization.nodes import digest_of, select_current_features
+from fruits_pipeline.pipelines.featurization.nodes import digest_of, locate_current_features
 from fruits_pipeline.run_record import RunRecord
+from fruits_pipeline.workers.features import PLACE, WithFeatures
 from fruits_pipeline.workers.projection import Project
 from fruits_pipeline.workers.writing import MappedRows
 
@@ -182,8 +183,8 @@ def project_features(
     if not has_new_images and is_projected(kept_projection, image_counts["digest"], fit):
         logger.info("The features and the fit are those of the last run: its projection is still good")
         return
-    features = select_current_features(featurized_images, image_status)
-    rows = features.select(
+    places = locate_current_features(featurized_images, image_status)
+    rows = places.select(
         "path",
         "label",
         "sha256",
@@ -191,11 +192,11 @@ def project_features(
         F.col("run_id").alias("features_run_id"),
         F.lit(fit.card.fit).alias("fit"),
         F.lit(run.run_id).alias("run_id"),
-        "features",
+        *PLACE,
     )
     arrays = (fit.arrays["mean"], fit.arrays["scale"], fit.arrays["components"])
-    project = Project(features.sparkSession.sparkContext.broadcast(arrays))
-    yield MappedRows(rows, project, "reduced_features")
+    project = Project(places.sparkSession.sparkContext.broadcast(arrays))
+    yield MappedRows(rows, WithFeatures(project), "reduced_features")
 
 
 def is_projected(projection: DataFrame, digest: str, fit: Fit) -> bool:

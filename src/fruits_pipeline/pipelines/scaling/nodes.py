@@ -12,8 +12,9 @@ from pyspark.sql import DataFrame
 from fruits_pipeline.errors import ContractError, InputError
 from fruits_pipeline.fits import Arrays
 from fruits_pipeline.parameters import ScalingParameters
-from fruits_pipeline.pipelines.featurization.nodes import select_current_features
+from fruits_pipeline.pipelines.featurization.nodes import locate_current_features
 from fruits_pipeline.schemas import struct_of
+from fruits_pipeline.workers.features import PLACE, WithFeatures
 from fruits_pipeline.workers.moments import PARTIAL_SCHEMA, PartialMoments, merge_pairwise, merge_partials, unpack
 
 logger = logging.getLogger(__name__)
@@ -50,30 +51,31 @@ def compute_moments(
     if np.array_equal(digest, kept_moments.get("digest", ())):
         logger.info("The features are those of the last run: its moments are still good")
         return
-    features = select_current_features(featurized_images, image_status).select("features")
-    # Not collect(): Spark pickles binary columns as text, which takes half a second for two matrices.
-    rows = _partial_moments(features, parameters.block_rows).toArrow().to_pylist()
-    moments = merge_pairwise(unpack(row["count"], row["mean"], row["comoment"]) for row in rows)
-    if moments is None:
+    if not image_counts["with_features"]:
         raise InputError(
             "No image has features, so there is nothing to scale: every image is in quarantine. The reasons are in "
             "the columns reason and detail of 04_feature/image_status."
         )
-    if moments.count != image_counts["with_features"]:
+    places = locate_current_features(featurized_images, image_status).select(*PLACE)
+    # Not collect(): Spark pickles binary columns as text, which takes half a second for two matrices.
+    rows = _partial_moments(places, parameters.block_rows).toArrow().to_pylist()
+    moments = merge_pairwise(unpack(row["count"], row["mean"], row["comoment"]) for row in rows)
+    found = moments.count if moments else 0
+    if moments is None or found != image_counts["with_features"]:
         raise ContractError(
-            f"{image_counts['with_features']} images have features, but {moments.count} were found in the batches. Run "
+            f"{image_counts['with_features']} images have features, but {found} were found in the batches. Run "
             "all pipelines (kedro run); if that does not mend it, do all again: --params=featurization.refresh=true."
         )
     yield {"count": np.array([moments.count]), "mean": moments.mean, "comoment": moments.comoment, "digest": digest}
 
 
-def _partial_moments(features: DataFrame, block_rows: int) -> DataFrame:
+def _partial_moments(places: DataFrame, block_rows: int) -> DataFrame:
     """At most `_COLLECTED_PARTS` partial moments, without leaving a core idle."""
-    partial, columns = PartialMoments(block_rows), struct_of(PARTIAL_SCHEMA)
-    n_cores = features.sparkSession.sparkContext.defaultParallelism
+    partial, columns = WithFeatures(PartialMoments(block_rows)), struct_of(PARTIAL_SCHEMA)
+    n_cores = places.sparkSession.sparkContext.defaultParallelism
     if n_cores <= _COLLECTED_PARTS:
-        return features.coalesce(n_cores).mapInArrow(partial, columns)
-    partials = features.mapInArrow(partial, columns)
+        return places.coalesce(n_cores).mapInArrow(partial, columns)
+    partials = places.mapInArrow(partial, columns)
     return partials.repartition(_COLLECTED_PARTS).mapInArrow(merge_partials, columns)
 
 
