@@ -154,9 +154,9 @@ def test_spark_versions(spark):
 
 
 def test_without_a_session_there_are_no_spark_versions(monkeypatch):
-    from pyspark.sql import SparkSession
+    from pyspark import SparkContext
 
-    monkeypatch.setattr(SparkSession, "getActiveSession", classmethod(lambda cls: None))
+    monkeypatch.setattr(SparkContext, "_active_spark_context", None)
     assert spark_versions() == {}
 
 

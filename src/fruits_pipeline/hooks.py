@@ -67,7 +67,7 @@ class ProjectHooks:
         if "raw_images" in pipeline.inputs():
             check_images(catalog["raw_images"]._describe()["filepath"])
         self._lock_output(output_root(catalog), run_params["run_id"])
-        spark.start_in_background(afterwards=prepare_figures if "scree_plot" in pipeline.datasets() else None)
+        spark.start_in_background(meanwhile=prepare_figures if "scree_plot" in pipeline.datasets() else None)
         self._catalog = catalog
         self._record = RunRecord(
             run_id=run_params["run_id"],

@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -45,8 +46,9 @@ class RunRecord:
         started_at: When the process started.
         seconds: Wall seconds by node, from the load of its first input to the save of its last output.
         n_pending: How many images the featurization has to do.
-        worker_clocks: Spark accumulators of the seconds that all workers together spent in each stage.
-        ignored_files: Spark accumulator of the number of files that are no images, by extension; None before a listing.
+        worker_clocks: Sums (Spark accumulators, but for the listing) of the seconds that all workers together spent in
+            each stage.
+        ignored_files: Number of files that are no images, by extension; None before a listing.
     """
 
     run_id: str
@@ -57,7 +59,7 @@ class RunRecord:
     seconds: dict[str, float] = field(default_factory=dict)
     n_pending: int = 0
     worker_clocks: dict[str, Any] = field(default_factory=dict, repr=False)
-    ignored_files: Any = field(default=None, repr=False)
+    ignored_files: Counter[str] | None = field(default=None, repr=False)
     _began: dict[str, float] = field(default_factory=dict, repr=False)
 
     def begin(self, node: str) -> None:
@@ -141,14 +143,14 @@ def _installed() -> Iterator[tuple[str, str]]:
 
 
 def spark_versions() -> dict[str, str]:
-    """Versions of the running Spark and Java, and the master; empty if no session is active."""
-    from pyspark.sql import SparkSession
+    """Versions of the running Spark and Java, and the master; empty if there is none."""
+    from pyspark import SparkContext
 
-    session = SparkSession.getActiveSession()
-    if session is None:
+    context = SparkContext._active_spark_context  # a session is active in the thread that began it, and in no other
+    if context is None:
         return {}
-    java = session._jvm.System.getProperty("java.version")  # type: ignore[union-attr]
-    return {"spark": session.version, "java": str(java), "master": str(session.sparkContext.master)}
+    java = context._jvm.System.getProperty("java.version")  # type: ignore[union-attr]
+    return {"spark": context.version, "java": str(java), "master": str(context.master)}
 
 
 def peak_memory() -> dict[str, int]:

@@ -18,6 +18,7 @@ from typing import Any
 from fruits_pipeline import class_archive, workers
 from fruits_pipeline.errors import InputError
 from fruits_pipeline.java import check_java, find_java
+from fruits_pipeline.java_start import LaunchedJava, launch_java
 
 _JAVA_OPTIONS = "spark.driver.extraJavaOptions"
 
@@ -27,6 +28,9 @@ _EXTENSIONS = "spark.sql.extensions.test.loadFromCp"
 
 _run_is_coming = threading.Event()
 
+_is_submitted = False
+"""Whether spark-submit has started this process, with a Java of its own."""
+
 
 def configure(settings: Mapping[str, Any]) -> None:
     """Prepares the environment that a later session start reads. Does nothing under spark-submit.
@@ -34,8 +38,10 @@ def configure(settings: Mapping[str, Any]) -> None:
     Args:
         settings: Spark properties, as in `conf/<env>/spark.yml`; those without a value are left to Spark.
     """
+    global _is_submitted
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    if "PYSPARK_GATEWAY_PORT" in os.environ:
+    _is_submitted = "PYSPARK_GATEWAY_PORT" in os.environ
+    if _is_submitted:
         return  # started by spark-submit: its JVM is there already, with its own settings
     _use_utf8_file_names()
     settings = {key: value for key, value in settings.items() if value is not None}
@@ -67,45 +73,47 @@ def run_is_coming() -> Iterator[None]:
 
 def _launch_jvm() -> None:
     """Starts Java, without Spark in it: a run that is refused now ends it without a word."""
-    with suppress(InputError):  # without a usable Java, the run's own check says so
+    with suppress(InputError, OSError):  # without a usable Java or Spark, whoever needs them says so
         check_java()
+        java = None if _has_java() else launch_java()  # before PySpark's import, a quarter of a second
         _import_pyspark()
-        # No daemon: a process that ends now waits for Java to be up, or PySpark would leave a folder in /tmp behind.
-        threading.Thread(target=_connect, name="java-start").start()
+        if java:  # no daemon: a process that ends now waits for Java to be up, or a folder would stay in /tmp
+            threading.Thread(target=_connect, args=(java,), name="java-start").start()
 
 
-def _connect() -> None:
+def _has_java() -> bool:
+    """Whether there is a Java for this process, or one is coming: a process may run several pipelines."""
+    if "java-start" in {thread.name for thread in threading.enumerate()}:
+        return True
+    pyspark = sys.modules.get("pyspark")
+    return pyspark is not None and pyspark.SparkContext._gateway is not None
+
+
+def _connect(java: LaunchedJava) -> None:
     from pyspark import SparkContext
     from pyspark.java_gateway import launch_gateway
 
     # PySpark's own lock: whoever needs Spark in the meantime waits for this Java, and starts none. A failure here is
     # met and reported there.
     with suppress(Exception), SparkContext._lock:
+        where = java.address()
         if SparkContext._gateway is None:
-            with _said_by_java() as stderr:
-                SparkContext._ensure_initialized(gateway=launch_gateway(popen_kwargs={"stderr": stderr}))
+            with _environment(where):
+                gateway = launch_gateway()
+            gateway.proc = java.process  # PySpark's own place for it; its standard input is what keeps Java alive
+            SparkContext._ensure_initialized(gateway=gateway)
+        elif java.process.stdin:  # somebody was faster
+            java.process.stdin.close()
 
 
 @contextmanager
-def _said_by_java() -> Iterator[int]:
-    """A pipe for Java's standard error that comes out at this process's, without the line that each start begins with.
-
-    Spark asks for a module that the JVM calls incubating: it would be the first line also of a run that is refused.
-    """
-    read, write = os.pipe()
-    threading.Thread(target=_forward, args=(read,), name="java-stderr", daemon=True).start()
+def _environment(variables: dict[str, str]) -> Iterator[None]:
+    os.environ.update(variables)
     try:
-        yield write
+        yield
     finally:
-        os.close(write)  # Java has its own
-
-
-def _forward(stream: int) -> None:
-    with os.fdopen(stream, errors="replace") as lines:
-        for line in lines:
-            if not line.startswith("WARNING: Using incubator modules"):
-                sys.stderr.write(line)
-                sys.stderr.flush()
+        for name in variables:
+            del os.environ[name]
 
 
 def _import_pyspark() -> None:
@@ -130,7 +138,7 @@ def _use_utf8_file_names() -> None:
         os.environ["LC_ALL"] = "C.UTF-8"
 
 
-def start_in_background(afterwards: Callable[[], None] | None = None) -> None:
+def start_in_background(meanwhile: Callable[[], None] | None = None) -> None:
     """Starts Spark, and on a local master its Python workers, while Kedro prepares the first node.
 
     Call it after `configure`. Does nothing without Java, or where spark-submit has started Spark.
@@ -139,24 +147,38 @@ def start_in_background(afterwards: Callable[[], None] | None = None) -> None:
     meets the same one and reports it.
 
     Args:
-        afterwards: What else this thread can do, once Spark has started. Not before: Py4J makes hundreds of calls
-            then, and after each one it would wait for this work to let go of Python's global lock.
+        meanwhile: What else must be done some time, by this process, which only waits for Java now.
     """
     _import_pyspark()
-    if find_java() and "PYSPARK_GATEWAY_PORT" not in os.environ:
-        threading.Thread(target=_start, args=(afterwards,), name="spark-start", daemon=True).start()
+    if find_java() and not _is_submitted:
+        threading.Thread(target=_start, name="spark-start", daemon=True).start()
+        if meanwhile:
+            threading.Thread(target=meanwhile, name="meanwhile", daemon=True).start()
 
 
-def _start(afterwards: Callable[[], None] | None) -> None:
-    from pyspark import SparkContext
+def _start() -> None:
+    from pyspark.sql import SparkSession
 
-    with suppress(Exception):
-        context = SparkContext.getOrCreate()
-        if str(context.master).startswith("local"):
-            cores = context.defaultParallelism
-            context.parallelize(range(cores), cores).foreachPartition(workers.prepare)
-        if afterwards:
-            afterwards()
+    with suppress(Exception), _turns_of(0.0005):
+        session = SparkSession.builder.getOrCreate()
+        if str(session.sparkContext.master).startswith("local"):
+            # One task: the others' workers are forked from the same parent later, and a core is left for Spark itself.
+            session.range(0, 1, numPartitions=1).mapInArrow(workers.prepare, session.range(0).schema).collect()
+
+
+@contextmanager
+def _turns_of(seconds: float) -> Iterator[None]:
+    """Lets threads take turns at Python's global lock more often.
+
+    Py4J makes hundreds of calls while Spark starts, and after each one it waits for a thread that is busy with imports
+    to let go of the lock: 5 ms as Python has it.
+    """
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(seconds)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(usual)
 
 
 def restore_interrupts() -> None:

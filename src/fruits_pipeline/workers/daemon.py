@@ -67,6 +67,6 @@ if __name__ == "__main__":
     from fruits_pipeline.workers.late_pandas import hide_pandas
 
     hide_pandas()
-    prepare(())
+    list(prepare(()))
     gc.freeze()  # workers look for garbage after every task; what they share from now on is none
     manager()
