@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import fsspec
 import pytest
 
+from fruits_pipeline.errors import InputError
 from fruits_pipeline.listing import PAGE, list_files
 
 NAMES = ["a b/é.jpg", "_under/x.png", "a[1]/{b},c.JPG", "p%20q/#1.jpg", "deep/er/still/z.jpeg", "top.jpg", "n\nl/x.jpg"]
@@ -102,3 +103,14 @@ def test_other_storages_through_fsspec():
     assert set(found) == {"memory://bucket é/Apple/1.jpg", "memory://bucket é/.x/2.jpg"}
     assert {file.hidden for file in found.values()} == {True, False}
     assert all(file.length == 3 for file in found.values())
+
+
+def test_a_name_that_is_no_utf8_may_not_look_like_another(tmp_path):
+    """Read by the name in the table, both would be the same file."""
+    odd = os.fsencode(tmp_path) + b"/a\xff.jpg"
+    with open(odd, "wb"):
+        pass
+    assert [file.path for page in list_files(str(tmp_path)) for file in page] == [f"file:{tmp_path}/a?.jpg"]
+    (tmp_path / "a?.jpg").touch()
+    with pytest.raises(InputError, match=r"beside .*/a\?\.jpg is no UTF-8.*Rename it: .* shows b'a\\xff\.jpg'"):
+        list(list_files(str(tmp_path)))

@@ -102,7 +102,9 @@ def test_every_saved_table_has_its_contract():
     assert {entries[name]["table"] for name in tables} == set(ROW_RULES)
     for name in tables:
         table = entries[name]["table"]
-        assert name.removeprefix("remaining_").replace("compacted_images", "featurized_images") == table
+        assert (
+            name.partition("@")[0].removeprefix("remaining_").replace("compacted_images", "featurized_images") == table
+        )
         assert Path(entries[name]["filepath"]).name == table
         assert entries[name]["versioned"] is True  # or the run's id does not name what it writes
         assert entries[name]["validator"]["class"] == "fruits_pipeline.contracts.TableContract"

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from fruits_pipeline.errors import InputError
 from fruits_pipeline.s3 import PROTOCOLS, list_objects
 
 PAGE = 1000
@@ -97,6 +98,11 @@ def _local_file(entry: os.DirEntry[str], hidden: bool) -> File:
     status = entry.stat(follow_symlinks=not broken)
     length = 0 if broken else status.st_size
     path = entry.path.encode("utf-8", "replace").decode("utf-8")  # names that are no UTF-8 cannot enter a table
+    if path != entry.path and os.path.lexists(path):
+        raise InputError(
+            f"The name of a file beside {path} is no UTF-8, and no table could tell the two apart. Rename it: in its "
+            f"folder, ls -b shows {os.fsencode(entry.name)!r}."
+        )
     return File(f"file:{path}", length, _from_nanoseconds(status.st_mtime_ns), hidden)
 
 

@@ -1,16 +1,19 @@
 """A batch exists when it is committed, whole; nobody rewrites it; other tools can read it."""
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from kedro.io import DatasetError
 from kedro.io.core import Version
 
 from fruits_pipeline.datasets import CommittedBatchesDataset, committed_folders
-from fruits_pipeline.schemas import COLUMNS, struct_type
+from fruits_pipeline.schemas import COLUMNS, arrow_schema, struct_type
+from fruits_pipeline.workers.writing import MappedRows
 
 WHEN = datetime(2026, 11, 21, 12, 0, 0, 123456, tzinfo=UTC)
 
@@ -242,3 +245,68 @@ def test_an_empty_table_can_be_replaced(spark, tmp_path):
     assert loaded(tmp_path) == ["a"]
     with pytest.raises(DatasetError, match="batch=1 is already committed"):
         dataset(tmp_path, "1", replaces=True).save(rows_of(spark, "b"))
+
+
+# ---- as a summary ----------------------------------------------------------------------------------------------------
+
+
+def features(folder: Path, run_id: str | None = None, **options) -> CommittedBatchesDataset:
+    version = Version(None, run_id) if run_id else None
+    return CommittedBatchesDataset(filepath=str(folder), table="featurized_images", version=version, **options)
+
+
+def save_features(folder: Path, run_id: str, encoders: str, **options) -> None:
+    """A batch of a row for each letter, by the encoder of that letter."""
+    rows = [{"path": f"{run_id}/{number}", "encoder": name, "run_id": run_id} for number, name in enumerate(encoders)]
+    batch = pa.RecordBatch.from_pylist(rows, arrow_schema("featurized_images"))
+    features(folder, run_id, **options).save(MappedRows(None, lambda _: iter([batch]), "featurized_images"))
+
+
+def known(folder: Path) -> dict[str, int]:
+    return features(folder, load_as="summary").load()
+
+
+def test_the_summary_is_that_of_all_committed_batches(tmp_path):
+    assert known(tmp_path / "nothing") == {"rows": 0}
+    save_features(tmp_path, "1", "AAB")
+    assert known(tmp_path) == {"rows": 3, "encoder/A": 2, "encoder/B": 1, "run_id/1": 3}
+    save_features(tmp_path, "2", "BC")
+    save_features(tmp_path, "3", "")
+    assert features(tmp_path).committed_batches() == ["batch=1", "batch=2", "batch=3"]
+    both = {"rows": 5, "encoder/A": 2, "encoder/B": 2, "encoder/C": 1, "run_id/1": 3, "run_id/2": 2}
+    assert known(tmp_path) == both
+    save_features(tmp_path, "4", "DDDD")
+    (tmp_path / "batch=4" / "_SUCCESS").unlink()
+    assert list(tmp_path.glob("batch=4/*.parquet"))
+    assert known(tmp_path) == both
+
+
+def test_replaced_batches_play_no_part_in_the_summary(tmp_path):
+    save_features(tmp_path, "1", "AAB")
+    save_features(tmp_path, "2", "BC")
+    save_features(tmp_path, "3", "AB", replaces=True)
+    assert folders(tmp_path) == ["batch=1", "batch=2", "batch=3"]
+    assert known(tmp_path) == {"rows": 2, "encoder/A": 1, "encoder/B": 1, "run_id/3": 2}
+    save_features(tmp_path, "4", "E")
+    assert known(tmp_path) == {"rows": 3, "encoder/A": 1, "encoder/B": 1, "encoder/E": 1, "run_id/3": 2, "run_id/4": 1}
+    (tmp_path / "batch=3" / "_SUCCESS").unlink()  # by hand: the old ones are back
+    assert known(tmp_path)["rows"] == 3 + 2 + 1
+
+
+@pytest.mark.parametrize("mark", ["", '{"replaces": [], "committed_at": "2026-11-21T12:00:00+00:00"}'])
+def test_batches_of_older_code_are_counted(tmp_path, mark):
+    save_features(tmp_path, "1", "AAB")
+    save_features(tmp_path, "2", "BC")
+    (tmp_path / "batch=1" / "_SUCCESS").write_text(mark)
+    assert "summary" in json.loads((tmp_path / "batch=2" / "_SUCCESS").read_text())
+    (file,) = tmp_path.glob("batch=2/*.parquet")
+    file.write_text("no Parquet")  # the mark knows
+    expected = {"rows": 5, "encoder/A": 2, "encoder/B": 2, "encoder/C": 1, "run_id/1": 3, "run_id/2": 2}
+    assert known(tmp_path) == expected
+
+
+def test_rows_that_spark_has_are_summed_over_their_files(spark, tmp_path):
+    save_features(tmp_path, "1", "AAABB")
+    features(tmp_path, "2").save(features(tmp_path).load().repartition(3))
+    assert len(list(tmp_path.glob("batch=2/*.parquet"))) > 1
+    assert known(tmp_path) == {"rows": 10, "encoder/A": 6, "encoder/B": 4, "run_id/1": 10}

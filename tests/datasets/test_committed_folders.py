@@ -8,11 +8,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from fsspec.implementations.local import LocalFileSystem
 from kedro.io import DatasetError
 
 from fruits_pipeline.datasets.committed_folders import CommittedFolders
+from fruits_pipeline.schemas import arrow_schema
+from fruits_pipeline.workers.summaries import Summary, summary_of
 from fruits_pipeline.workers.writing import MappedRows
 
 DAY = timedelta(hours=24)
@@ -191,8 +195,8 @@ class Rows(MappedRows):
 
     files: tuple[str, ...] = ()
 
-    def write(self, folder: str, options: Mapping[str, Any]) -> dict[str, int]:
-        return dict.fromkeys(self.files, 1)
+    def write(self, folder: str, options: Mapping[str, Any]) -> dict[str, Summary]:
+        return {name: {"rows": n} for n, name in enumerate(self.files, 5)}
 
 
 def test_what_killed_workers_left_unfinished_is_removed(tmp_path):
@@ -200,9 +204,8 @@ def test_what_killed_workers_left_unfinished_is_removed(tmp_path):
     folder = tmp_path / "batch=1"
     for name in (".part-0.parquet.0123.tmp", "part-7.parquet"):
         (folder / name).write_text("left")
-    folders(tmp_path).write(
-        "batch=1", Rows(None, iter, "labeled_images", files=("part-0.parquet",)), "labeled_images", {}
-    )
+    rows = Rows(None, iter, "labeled_images", files=("part-0.parquet",))
+    assert folders(tmp_path).write("batch=1", rows, "labeled_images", {}) == {"rows": 5}
     assert [path.name for path in folder.iterdir()] == ["part-0.parquet"]
     assert counted(tmp_path) == ""  # that takes a commit
 
@@ -218,6 +221,74 @@ def test_files_that_only_the_workers_can_see_are_missed(tmp_path):
 
 
 def test_no_rows_no_files(tmp_path):
-    folders(tmp_path).write("batch=1", Rows(None, iter, "labeled_images"), "labeled_images", {})
+    assert folders(tmp_path).write("batch=1", Rows(None, iter, "labeled_images"), "labeled_images", {}) == {"rows": 0}
     folders(tmp_path).commit("batch=1", [])
     assert counted(tmp_path) == "1"
+
+
+# ---- what is known of a folder ---------------------------------------------------------------------------------------
+
+INDEX = arrow_schema("image_index")
+
+
+def index_of(*paths: str) -> pa.RecordBatch:
+    return pa.RecordBatch.from_pylist([{"path": path} for path in paths], INDEX)
+
+
+def write_index(root: Path, name: str, *parts: pa.RecordBatch) -> None:
+    """A folder with a file for each part, which does not count yet."""
+    (root / f"batch={name}").mkdir(parents=True)
+    for number, part in enumerate(parts):
+        pq.write_table(pa.Table.from_batches([part]), root / f"batch={name}" / f"part-{number}.parquet")
+
+
+def test_what_is_written_is_summed_over_its_files(tmp_path):
+    write(tmp_path, "1", mark=None)
+    names = ("part-0.parquet", "part-1.parquet", "part-2.parquet")
+    for name in names:
+        (tmp_path / "batch=1" / name).touch()
+    rows = Rows(None, iter, "image_index", files=names)
+    assert folders(tmp_path).write("batch=1", rows, "image_index", {}) == {"rows": 5 + 6 + 7, "paths": 0}
+
+
+def test_what_was_written_is_known_without_its_files(tmp_path):
+    """They are no Parquet here."""
+    write(tmp_path, "1", "2", mark=None)
+    folders(tmp_path).commit("batch=1", [], {"rows": 3, "paths": 2**70 + 1})
+    folders(tmp_path).commit("batch=2", ["batch=1"], {"rows": 0, "paths": 0})
+    assert folders(tmp_path).summary(["batch=1"], "image_index") == {"rows": 3, "paths": 2**70 + 1}
+    assert folders(tmp_path).summary(["batch=2"], "image_index") == {"rows": 0, "paths": 0}
+    assert counted(tmp_path) == "2"
+
+
+@pytest.mark.parametrize("mark", ["", "no JSON {", '{"replaces": [], "committed_at": "2026-11-21T12:00:00+00:00"}'])
+def test_what_others_wrote_is_counted(tmp_path, mark):
+    write_index(tmp_path, "1", index_of("a", "é"), index_of(), index_of("c"))
+    (tmp_path / "batch=1" / "_SUCCESS").write_text(mark)
+    (tmp_path / "batch=1" / ".part-0.parquet.crc").write_text("of Hadoop")
+    assert folders(tmp_path).summary(["batch=1"], "image_index") == summary_of("image_index", index_of("a", "é", "c"))
+
+
+def test_without_a_summary_the_files_are_counted(tmp_path):
+    write_index(tmp_path, "1", index_of("a", "b"))
+    folders(tmp_path).commit("batch=1", [])
+    assert folders(tmp_path).summary(["batch=1"], "image_index") == summary_of("image_index", index_of("a", "b"))
+
+
+def test_a_folder_without_files_has_no_rows(tmp_path):
+    write_index(tmp_path, "1")
+    folders(tmp_path).commit("batch=1", [])
+    assert folders(tmp_path).summary(["batch=1"], "image_index") == {"rows": 0, "paths": 0}
+    assert list(folders(tmp_path).read_here(["batch=1"], "image_index").function([])) == []
+
+
+def test_this_process_reads_one_folder_file_by_file_whenever_it_is_asked(tmp_path):
+    write_index(tmp_path, "1", index_of("a", "b"), index_of(), index_of("c"))
+    write_index(tmp_path, "2", index_of("wrong"))
+    (tmp_path / "batch=1" / "_SUCCESS").write_text("{}")
+    rows = folders(tmp_path).read_here(["batch=1"], "image_index")
+    assert rows.source is None
+    for _ in range(2):
+        batches = list(rows.function([]))
+        assert [batch["path"].to_pylist() for batch in batches if len(batch)] == [["a", "b"], ["c"]]
+        assert {batch.schema for batch in batches} == {INDEX}

@@ -77,7 +77,7 @@ class FaultHooks:
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str) -> None:
-        self.fire(f"after {dataset_name}")
+        self.fire(f"after {dataset_name.partition('@')[0]}")
 
     @hook_impl
     def before_dataset_saved(self, dataset_name: str) -> None:
@@ -112,9 +112,9 @@ def around_commits(hooks: FaultHooks) -> None:
 
     commit = CommittedFolders.commit
 
-    def commit_and_fire(self: CommittedFolders, name: str, replaces: list[str]) -> None:
+    def commit_and_fire(self: CommittedFolders, name: str, replaces: list[str], summary: dict[str, int]) -> None:
         hooks.fire(f"before commit of {Path(self.path).name}")
-        commit(self, name, replaces)
+        commit(self, name, replaces, summary)
         if replaces:
             hooks.fire("after replacement")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from kedro.io import AbstractDataset
 from kedro.io.core import Version, generate_timestamp
@@ -13,11 +13,12 @@ from fruits_pipeline.datasets.committed_folders import CommittedFolders
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
+    from fruits_pipeline.workers.summaries import Summary
     from fruits_pipeline.workers.writing import MappedRows
 
 
 class CommittedBatchesDataset(AbstractDataset[Any, Any]):
-    """Loads and saves the batches of one table as a Spark DataFrame.
+    """Loads and saves the batches of one table, as a Spark DataFrame or (`load_as: summary`) as what is known of it.
 
     A batch is a sub-folder `batch=<run_id>`. Saving writes a new one and never touches the others. Loading reads those
     that hold `_SUCCESS`, which is written last: what a dead run left behind is never read, and the next run that saves
@@ -44,6 +45,7 @@ class CommittedBatchesDataset(AbstractDataset[Any, Any]):
         table: str,
         version: Version | None = None,
         replaces: bool = False,
+        load_as: Literal["spark", "summary"] = "spark",
         keep_replaced_hours: float = 24.0,
         save_args: dict[str, Any] | None = None,
         metadata: dict[str, Any] | None = None,
@@ -55,6 +57,7 @@ class CommittedBatchesDataset(AbstractDataset[Any, Any]):
             table: Name of the table's columns in `fruits_pipeline.schemas`.
             version: Kedro's version, whose `save` is the id of the run and names the batch.
             replaces: Whether a saved batch replaces all that are committed by then.
+            load_as: What a node gets: rows, or what is in them as a whole (see `fruits_pipeline.workers.summaries`).
             keep_replaced_hours: How long replaced batches stay on the disk.
             save_args: Options for `pyarrow.parquet.ParquetWriter`.
             metadata: Ignored here; for Kedro-Viz.
@@ -63,13 +66,17 @@ class CommittedBatchesDataset(AbstractDataset[Any, Any]):
         self._table = table
         self._run_id = (version.save if version else None) or generate_timestamp()
         self._replaces = replaces
+        self._load_as = load_as
         self._keep_replaced = timedelta(hours=keep_replaced_hours)
         self._save_args = save_args or {}
         self.metadata = metadata
 
-    def load(self) -> DataFrame:
+    def load(self) -> DataFrame | Summary:
         """All rows of all committed batches; an empty table if there is none."""
-        return self._folders.read(self.committed_batches(), self._table)
+        batches = self.committed_batches()
+        if self._load_as == "summary":
+            return self._folders.summary(batches, self._table)
+        return self._folders.read(batches, self._table)
 
     def save(self, data: DataFrame | MappedRows) -> None:
         """Writes one batch, named after the run.
@@ -83,8 +90,8 @@ class CommittedBatchesDataset(AbstractDataset[Any, Any]):
         self._folders.check_new(self.batch)
         self._folders.remove_dead()
         replaced = self.committed_batches() if self._replaces else []
-        self._folders.write(self.batch, data, self._table, self._save_args)
-        self._folders.commit(self.batch, replaced)
+        summary = self._folders.write(self.batch, data, self._table, self._save_args)
+        self._folders.commit(self.batch, replaced, summary)
         self._folders.remove_replaced(self._keep_replaced)
 
     @property

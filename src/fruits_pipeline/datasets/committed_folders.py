@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -14,10 +14,12 @@ from kedro.io import DatasetError
 from kedro.io.core import get_protocol_and_path
 
 from fruits_pipeline.datasets.files import open_store, write_whole
-from fruits_pipeline.schemas import struct_type
+from fruits_pipeline.schemas import COLUMNS, struct_type
+from fruits_pipeline.workers.summaries import Summary, add_up, summary_of
 from fruits_pipeline.workers.writing import MappedRows
 
 if TYPE_CHECKING:
+    from pyarrow import RecordBatch
     from pyspark.sql import DataFrame
 
 logger = logging.getLogger(__name__)
@@ -30,6 +32,7 @@ _OPTIONS: Final = {"compression": "zstd", "write_page_checksum": True}
 
 _REPLACES: Final = "replaces"
 _COMMITTED_AT: Final = "committed_at"
+_SUMMARY: Final = "summary"
 
 
 class CommittedFolders:
@@ -76,7 +79,7 @@ class CommittedFolders:
                 "wrong, and the newest row of an image counts. Set this machine's clock, then run again."
             )
 
-    def write(self, name: str, rows: DataFrame | MappedRows, table: str, options: dict[str, Any]) -> None:
+    def write(self, name: str, rows: DataFrame | MappedRows, table: str, options: dict[str, Any]) -> Summary:
         """Writes the files of a folder, which does not count yet.
 
         Args:
@@ -85,13 +88,18 @@ class CommittedFolders:
             table: Name of the table's columns in `fruits_pipeline.schemas`.
             options: For `pyarrow.parquet.ParquetWriter`.
 
+        Returns:
+            What is in the files, for `commit`.
+
         Raises:
             DatasetError: If files that the workers have written are not there.
         """
         files = MappedRows.of(rows, table).write(self.spark_path(name), {**_OPTIONS, **options})
         self._keep_only(name, set(files))
+        summary = add_up(table, files.values())
         if len(files) > 1:  # the others are the small tables, of which nobody wants a line each
-            logger.info("%s: %d rows in %d files", table, sum(files.values()), len(files))
+            logger.info("%s: %d rows in %d files", table, summary["rows"], len(files))
+        return summary
 
     def _keep_only(self, name: str, files: set[str]) -> None:
         """Removes what killed workers left unfinished, and makes sure that all finished files are there."""
@@ -107,14 +115,23 @@ class CommittedFolders:
         for stray in there - files:
             filesystem.rm_file(f"{folder}/{stray}")
 
-    def commit(self, name: str, replaces: list[str]) -> None:
+    def commit(self, name: str, replaces: list[str], summary: Summary | None = None) -> None:
         """Makes a folder count whose files are all there, and those that it replaces no longer.
 
         It also names what these have replaced: whichever of them is removed first, nothing comes back.
+
+        Args:
+            name: Of the folder.
+            replaces: Names of others.
+            summary: What is in it, to be known without reading it.
         """
         marks = self._marks()
         earlier = [old for one in replaces for old in marks[one].get(_REPLACES, []) if old in marks]
-        mark = {_REPLACES: sorted({*replaces, *earlier}), _COMMITTED_AT: datetime.now(UTC).isoformat()}
+        mark = {
+            _REPLACES: sorted({*replaces, *earlier}),
+            _COMMITTED_AT: datetime.now(UTC).isoformat(),
+            _SUMMARY: summary or {},
+        }
         write_whole(self._filesystem(), f"{self.path}/{name}/{COMMITTED}", json.dumps(mark).encode())
 
     def remove_dead(self) -> None:
@@ -160,6 +177,38 @@ class CommittedFolders:
         reader = spark.read.schema(struct_type(table)).option("__globPaths__", "false")
         rows: DataFrame = reader.parquet(*(self.spark_path(name) for name in names))
         return rows
+
+    def read_here(self, names: list[str], table: str) -> MappedRows:
+        """The rows of some folders, read by this process and batch by batch, for what needs no Spark.
+
+        Args:
+            names: Of the folders.
+            table: Name of the table's columns in `fruits_pipeline.schemas`.
+        """
+        return MappedRows(None, lambda _: self._batches(names, list(COLUMNS[table])), table)
+
+    def _batches(self, names: list[str], columns: list[str]) -> Iterator[RecordBatch]:
+        from pyarrow.parquet import ParquetFile
+
+        filesystem = self._filesystem()
+        paths = [path for name in names for path in sorted(filesystem.ls(f"{self.path}/{name}", detail=False))]
+        for path in paths:
+            if path.endswith(".parquet"):
+                with filesystem.open(path, "rb") as file:
+                    yield from ParquetFile(file).iter_batches(columns=columns)
+
+    def summary(self, names: list[str], table: str) -> Summary:
+        """What is in some folders: as their marks say, or, where older code wrote one, as its files say.
+
+        Args:
+            names: Of the folders.
+            table: Name of the table's columns in `fruits_pipeline.schemas`.
+        """
+        marks = self._marks()
+        said = [marks[name][_SUMMARY] for name in names if marks[name].get(_SUMMARY)]
+        unsaid = [name for name in names if not marks[name].get(_SUMMARY)]
+        columns = [column for column, kind in COLUMNS[table].items() if not kind.startswith("array")]
+        return add_up(table, [*said, *(summary_of(table, batch) for batch in self._batches(unsaid, columns))])
 
     def spark_path(self, name: str) -> str:
         """A folder's address for Spark."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from kedro.io import AbstractDataset
 from kedro.io.core import Version, generate_timestamp
@@ -13,11 +13,17 @@ from fruits_pipeline.errors import InputError
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
+    from fruits_pipeline.workers.summaries import Summary
     from fruits_pipeline.workers.writing import MappedRows
 
 
 class CommittedTableDataset(AbstractDataset[Any, Any]):
-    """Loads the newest committed version of a table as a Spark DataFrame, and saves another.
+    """Loads the newest committed version of a table, and saves another.
+
+    It loads as a Spark DataFrame (`load_as: spark`), as rows that this process reads, for nodes that need no Spark
+    (`arrow`), or as what is known of it as a whole, without reading it (`summary`, see
+    `fruits_pipeline.workers.summaries`). The catalog has these under one name and several endings, as
+    `image_index@arrow`: https://docs.kedro.org/en/stable/catalog-data/data_catalog_yaml_examples/, transcoding.
 
     A version is a sub-folder `run=<run_id>`. It exists when `_SUCCESS` is in it, which is written last; from then on
     it is what readers get, and older versions are removed. A run that dies before leaves the old version as it was.
@@ -42,6 +48,7 @@ class CommittedTableDataset(AbstractDataset[Any, Any]):
         version: Version | None = None,
         keep: int = 1,
         optional: bool = False,
+        load_as: Literal["spark", "arrow", "summary"] = "spark",
         save_args: dict[str, Any] | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> None:
@@ -54,6 +61,7 @@ class CommittedTableDataset(AbstractDataset[Any, Any]):
             keep: How many versions stay after a save. With more than one, readers have until the next run to finish
                 what they have begun, and tools that read the whole folder see rows of several runs.
             optional: Whether a table that does not exist yet is empty, instead of an error.
+            load_as: What a node gets.
             save_args: Options for `pyarrow.parquet.ParquetWriter`.
             metadata: Ignored here; for Kedro-Viz.
         """
@@ -63,17 +71,21 @@ class CommittedTableDataset(AbstractDataset[Any, Any]):
         self._run_id = (version.save if version else None) or generate_timestamp()
         self._keep = keep
         self._optional = optional
+        self._load_as = load_as
         self._save_args = save_args or {}
         self.metadata = metadata
 
-    def load(self) -> DataFrame:
-        """The rows of one version.
+    def load(self) -> DataFrame | MappedRows | Summary:
+        """One version; of a table that does not exist and need not, no rows or an empty summary.
 
         Raises:
             InputError: If there is none.
         """
         version = self._version_to_load()
-        return self._folders.read([version] if version else [], self._table)
+        names = [version] if version else []
+        if self._load_as == "summary":
+            return self._folders.summary(names, self._table) if names else {}
+        return (self._folders.read_here if self._load_as == "arrow" else self._folders.read)(names, self._table)
 
     def _version_to_load(self) -> str | None:
         committed = self._folders.committed()
@@ -98,8 +110,8 @@ class CommittedTableDataset(AbstractDataset[Any, Any]):
         version = self._folders.name_of(self._run_id)
         self._folders.check_new(version)
         self._folders.remove_dead()
-        self._folders.write(version, data, self._table, self._save_args)
-        self._folders.commit(version, replaces=[])
+        summary = self._folders.write(version, data, self._table, self._save_args)
+        self._folders.commit(version, replaces=[], summary=summary)
         for old in self._folders.committed()[: -self._keep]:
             self._folders.remove(old)
 

@@ -5,16 +5,32 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 T = TypeVar("T")
 
 
 class Sum(Protocol):
-    """What a worker can add to and the driver can read: a Spark accumulator."""
+    """What a worker can add to and the driver can read: a Spark accumulator, or a `Total` in the driver itself."""
 
     def add(self, term: float) -> None:
         """Adds to the sum; in a worker, sent when the task ends."""
+
+
+@dataclass
+class Total:
+    """A sum in this process.
+
+    Attributes:
+        value: So far.
+    """
+
+    value: float = 0.0
+
+    def add(self, term: float) -> None:
+        """Adds to the sum."""
+        self.value += term
 
 
 class StageClock:

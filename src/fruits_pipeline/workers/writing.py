@@ -1,4 +1,4 @@
-"""Tables whose rows are made in the workers and written there.
+"""Tables whose rows are made in the workers and written there; the listing's, in this process.
 
 What `mapInArrow` returns to Spark goes through Java value by value, 1280 times for each image, and from there to
 Parquet in the same way. Here a worker writes its rows itself, and Spark gets the names of the files. So do the tables
@@ -8,6 +8,8 @@ without features: with a single way to write, Spark's own need not be loaded, wh
 from __future__ import annotations
 
 import itertools
+import json
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
@@ -15,19 +17,25 @@ from typing import TYPE_CHECKING, Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fruits_pipeline.errors import InputError
+from fruits_pipeline.errors import ContractError, InputError
 from fruits_pipeline.schemas import struct_of, struct_type
 from fruits_pipeline.storage import publish, unfinished_file
 from fruits_pipeline.workers.clock import StageClock, Sum
 from fruits_pipeline.workers.contracts import CheckRows, RowFunction
+from fruits_pipeline.workers.summaries import Summary, add_up, summary_of
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
+logger = logging.getLogger(__name__)
+
 BYTES_PER_GROUP: Final = 10 * 2**20
 """Size of a row group, of which a worker holds one in memory: 2,000 images with features, 100,000 of an index."""
 
-FILES_SCHEMA: Final = pa.schema({"name": pa.string(), "n_rows": pa.int64()})
+TRIES: Final = 4
+"""Attempts at the task that this process does itself: as many as Spark makes (spark.task.maxFailures)."""
+
+FILES_SCHEMA: Final = pa.schema({"name": pa.string(), "summary": pa.string()})
 """What a task says of the file that it has written."""
 
 
@@ -36,18 +44,21 @@ class MappedRows:
     """The rows of a table that does not exist yet: a function of the workers, and what it is applied to.
 
     Attributes:
-        source: What the function is applied to, task by task.
+        source: What the function is applied to, task by task; None for rows that are made of nothing, as a listing is.
+            There is one task of these, and this process does it, for which Spark need not be up.
         function: Makes the rows.
         table: Name of the table's columns in `fruits_pipeline.schemas`.
         seconds: Accumulator of the seconds spent on writing, if anybody wants to know.
         if_empty: What to say where there are no rows at all; otherwise, a table may be empty.
+        n_rows: How many rows there must be, where that is known.
     """
 
-    source: DataFrame
+    source: DataFrame | None
     function: RowFunction
     table: str
     seconds: Sum | None = None
     if_empty: str | None = None
+    n_rows: int | None = None
 
     @classmethod
     def of(cls, rows: DataFrame | MappedRows, table: str) -> MappedRows:
@@ -60,9 +71,9 @@ class MappedRows:
 
     def to_dataframe(self) -> DataFrame:
         """The same rows for Spark."""
-        return self.source.mapInArrow(self.function, struct_type(self.table))
+        return (self.source or _one_row()).mapInArrow(self.function, struct_type(self.table))
 
-    def write(self, folder: str, options: Mapping[str, Any]) -> dict[str, int]:
+    def write(self, folder: str, options: Mapping[str, Any]) -> dict[str, Summary]:
         """Writes the rows as Parquet, one file for each task that has any.
 
         A file is named after its task, and appears whole or not at all. So a task that Spark repeats, on the same input
@@ -74,17 +85,49 @@ class MappedRows:
             options: For `pyarrow.parquet.ParquetWriter`.
 
         Returns:
-            Number of rows by the name of the file.
+            What is in each file (see `fruits_pipeline.workers.summaries`), by its name.
 
         Raises:
             InputError: If there are no rows, and there must be.
+            ContractError: If there are more or fewer rows than there must be.
         """
-        write = WriteRows(self.function, folder, dict(options), {"writing": self.seconds} if self.seconds else {})
-        rows = self.source.mapInArrow(write, struct_of(FILES_SCHEMA)).collect()
-        files = {row["name"]: row["n_rows"] for row in rows}
-        if self.if_empty and not any(files.values()):
+        sums = {"writing": self.seconds} if self.seconds else {}
+        write = WriteRows(self.function, folder, self.table, dict(options), sums)
+        done = self.source.mapInArrow(write, struct_of(FILES_SCHEMA)).collect() if self.source else _done_here(write)
+        files: dict[str, Summary] = {row["name"]: json.loads(row["summary"]) for row in done}
+        n_rows = sum(file["rows"] for file in files.values())
+        if self.if_empty and not n_rows:
             raise InputError(self.if_empty)
+        if self.n_rows not in (None, n_rows):
+            raise ContractError(
+                f"Table {self.table}: {self.n_rows} rows were expected, {n_rows} were made. Nothing of it was "
+                "committed. Run all pipelines (kedro run); if that does not mend it, do all again: "
+                "--params=featurization.refresh=true."
+            )
         return files
+
+
+def _one_row() -> DataFrame:
+    from pyspark.sql import SparkSession
+
+    return SparkSession.builder.getOrCreate().range(0, 1, numPartitions=1)
+
+
+def _done_here(write: WriteRows) -> list[dict[str, Any]]:
+    """What the one task says of its file. As Spark does, it tries again where a cause may pass."""
+    for _ in range(TRIES - 1):
+        try:
+            return _said_by(write)
+        except (FileNotFoundError, PermissionError):
+            raise
+        except OSError as error:
+            logger.warning("A listing, or the table of it, failed and is done again: %s", error)
+    return _said_by(write)
+
+
+def _said_by(write: WriteRows) -> list[dict[str, Any]]:
+    nothing = pa.RecordBatch.from_pydict({"id": [0]})
+    return [row for batch in write([nothing]) for row in batch.to_pylist()]
 
 
 def as_they_are(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -99,12 +142,14 @@ class WriteRows:
     Attributes:
         function: Makes the rows.
         folder: Where the files go.
+        table: Name of the table's columns in `fruits_pipeline.schemas`.
         options: For `pyarrow.parquet.ParquetWriter`.
         sums: Accumulator of the stage `writing`.
     """
 
     function: RowFunction
     folder: str
+    table: str
     options: Mapping[str, Any] = field(default_factory=dict)
     sums: Mapping[str, Sum] = field(default_factory=dict)
 
@@ -115,21 +160,21 @@ class WriteRows:
         first = next(groups, None)
         if first is not None:
             name = f"part-{_task_number():05d}.parquet"
-            n_rows = self._write(f"{self.folder}/{name}", first.schema, itertools.chain([first], groups), clock)
-            yield pa.RecordBatch.from_pydict({"name": [name], "n_rows": [n_rows]})
+            summary = self._write(f"{self.folder}/{name}", first.schema, itertools.chain([first], groups), clock)
+            yield pa.RecordBatch.from_pydict({"name": [name], "summary": [json.dumps(summary)]})
         clock.hand_over()
 
-    def _write(self, target: str, schema: pa.Schema, groups: Iterable[pa.Table], clock: StageClock) -> int:
-        n_rows = 0
+    def _write(self, target: str, schema: pa.Schema, groups: Iterable[pa.Table], clock: StageClock) -> Summary:
+        parts = []
         with unfinished_file(target) as path:
             with path.open("wb") as file, pq.ParquetWriter(file, schema, **self.options) as parquet:
                 for group in groups:
                     with clock("writing"):
                         parquet.write_table(group)
-                    n_rows += len(group)
+                    parts += [summary_of(self.table, batch) for batch in group.to_batches()]
             with clock("writing"):
                 publish(path, target)
-        return n_rows
+        return add_up(self.table, parts)
 
 
 def _row_groups(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:

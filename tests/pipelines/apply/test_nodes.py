@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from fruits_pipeline.datasets import FitDataset, KeptFitsDataset
@@ -12,7 +13,8 @@ from fruits_pipeline.errors import InputError
 from fruits_pipeline.fits import ARRAYS, Fit, FitCard
 from fruits_pipeline.parameters import ApplyParameters
 from fruits_pipeline.pipelines.apply.nodes import choose_fit
-from fruits_pipeline.schemas import struct_type
+from fruits_pipeline.schemas import arrow_schema
+from fruits_pipeline.workers.summaries import Summary, add_up, summary_of
 
 ENCODER = Encoder(EncoderCard("MobileNetV2", 0.35, "onnx", "random:1", "1" * 64), b"")
 OTHER = Encoder(EncoderCard("MobileNetV2", 0.35, "onnx", "random:2", "2" * 64), b"")
@@ -35,15 +37,21 @@ def kept(one: Fit, is_current: bool = False) -> KeptFit:
 KEPT = [kept(fit("1")), kept(fit("2"), is_current=True), kept(fit("3", OTHER))]
 
 
-@pytest.fixture(scope="module")
-def nothing(spark):
-    """A projection without rows."""
-    return spark.createDataFrame([], struct_type("reduced_features"))
+def projection(rows: list[dict]) -> Summary:
+    """What is known of a projection of these rows; a column that is not given is null."""
+    batch = pa.RecordBatch.from_pylist(rows, arrow_schema("reduced_features"))
+    return add_up("reduced_features", [summary_of("reduced_features", batch)])
 
 
-def test_the_fit_in_use_is_that_of_the_rows_that_readers_see(spark):
+@pytest.fixture(params=[{}, projection([])], ids=["no projection", "no rows"])
+def nothing(request) -> Summary:
+    """A projection that does not exist yet, or has no rows."""
+    return request.param
+
+
+def test_the_fit_in_use_is_that_of_the_rows_that_readers_see():
     """The latest fit may be that of a run which died before it projected anything."""
-    rows = spark.createDataFrame([("a", "1" * 16)], "path string, fit string")
+    rows = projection([{"path": path, "fit": "1" * 16} for path in ("a", "b")])
     assert choose_fit(KEPT, rows, ENCODER, IN_USE).card.fit == "1" * 16
     assert choose_fit(KEPT, rows, ENCODER, named("2" * 16)).card.fit == "2" * 16
 

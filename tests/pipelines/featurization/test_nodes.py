@@ -1,7 +1,6 @@
 """Only new images are done, every image is accounted for, and only current features are used."""
 
 import dataclasses
-import functools
 import io
 import json
 import math
@@ -17,8 +16,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
 
 from fruits_pipeline.contracts import TableContract
 from fruits_pipeline.datasets import CommittedBatchesDataset
@@ -28,6 +25,7 @@ from fruits_pipeline.errors import ContractError, InputError
 from fruits_pipeline.images import PREPROCESSING, decode, judged_by
 from fruits_pipeline.parameters import EncoderParameters, FeaturizationParameters
 from fruits_pipeline.pipelines.featurization.nodes import (
+    PendingImages,
     account_for_images,
     choose_encoder,
     count_images,
@@ -41,6 +39,7 @@ from fruits_pipeline.pipelines.featurization.nodes import (
 from fruits_pipeline.run_record import RunRecord
 from fruits_pipeline.schemas import COLUMNS, N_FEATURES, arrow_schema, struct_type
 from fruits_pipeline.workers.features import WithFeatures
+from fruits_pipeline.workers.summaries import Summary, add_up, summary_of
 
 WHEN = datetime(2026, 11, 21, 12, 0, 0, 123456, tzinfo=UTC)
 LATER = WHEN + timedelta(microseconds=1)
@@ -82,8 +81,34 @@ def table(spark, name: str, rows: list[dict]):
     return spark.createDataFrame([tuple(row[column] for column in COLUMNS[name]) for row in rows], struct_type(name))
 
 
+def summary(name: str, rows: list[dict]) -> Summary:
+    """Of a table of these rows."""
+    schema = arrow_schema(name)
+    batch = pa.RecordBatch.from_pylist([{column: row[column] for column in schema.names} for row in rows], schema)
+    return add_up(name, [summary_of(name, batch)])
+
+
 def paths(frame) -> list[str]:
     return sorted(row["path"] for row in frame.select("path").collect())
+
+
+def select(spark, listed: list[dict], committed: list[dict], **changes) -> PendingImages:
+    return select_pending(
+        table(spark, "labeled_images", listed),
+        summary("image_index", listed),
+        table(spark, "featurized_images", committed),
+        summary("featurized_images", committed),
+        ENCODER,
+        parameters(**changes),
+    )
+
+
+def pending_paths(spark, listed: list[dict], committed: list[dict], **changes) -> list[str]:
+    """… and that their number is right, where it is known."""
+    pending = select(spark, listed, committed, **changes)
+    found = paths(pending.rows)
+    assert pending.n_images in (None, len(found))
+    return found
 
 
 # ---- which images are pending ----------------------------------------------------------------------------------------
@@ -109,47 +134,45 @@ COMMITTED = [
 ]
 
 
-@pytest.fixture(scope="module")
-def listed(spark):
-    return table(spark, "labeled_images", LISTED)
+def test_pending_are_new_replaced_and_those_of_other_encoders(spark):
+    pending = select(spark, LISTED, COMMITTED)
+    assert paths(pending.rows) == ["by another encoder", "later", "longer", "new"]
+    assert pending.rows.columns == [*COLUMNS["labeled_images"]]
+    assert {row["path"]: row.asDict() for row in pending.rows.collect()}["longer"]["length"] == 11
+    assert pending.n_images is None
 
 
-@pytest.fixture(scope="module")
-def committed(spark):
-    return table(spark, "featurized_images", COMMITTED)
+def test_refresh_takes_all(spark):
+    pending = select(spark, LISTED, COMMITTED, refresh=True)
+    assert paths(pending.rows) == sorted(row["path"] for row in LISTED)
+    assert pending.n_images == len(LISTED)
 
 
-def test_pending_are_new_replaced_and_those_of_other_encoders(listed, committed):
-    pending = select_pending(listed, committed, ENCODER, parameters())
-    assert paths(pending) == ["by another encoder", "later", "longer", "new"]
-    assert pending.columns == listed.columns
-    assert {row["path"]: row.asDict() for row in pending.collect()}["longer"]["length"] == 11
+@pytest.mark.parametrize("by_others", [0, 3])
+def test_the_first_run_of_an_encoder_takes_all(spark, by_others):
+    """… and knows how many without asking Spark."""
+    rows = [featurized(row["path"], encoder=OTHER.fingerprint) for row in LISTED[:by_others]]
+    pending = select(spark, LISTED, rows)
+    assert paths(pending.rows) == sorted(row["path"] for row in LISTED)
+    assert pending.n_images == len(LISTED)
 
 
-def test_refresh_takes_all(listed, committed):
-    assert paths(select_pending(listed, committed, ENCODER, parameters(refresh=True))) == sorted(
-        row["path"] for row in LISTED
-    )
-
-
-def test_nothing_is_pending_twice(spark, committed):
-    listed = table(spark, "labeled_images", [labeled("done"), labeled("in quarantine"), labeled("by both")])
-    assert paths(select_pending(listed, committed, ENCODER, parameters())) == []
+def test_nothing_is_pending_twice(spark):
+    listed = [labeled("done"), labeled("in quarantine"), labeled("by both")]
+    assert pending_paths(spark, listed, COMMITTED) == []
 
 
 def test_files_that_could_not_be_read_are_tried_again(spark):
     """Another permission changes neither the size nor the time of a file."""
-    listed = table(spark, "labeled_images", [labeled("vanished"), labeled("unreadable"), labeled("empty")])
-    committed = table(
-        spark, "featurized_images", [featurized(r, None, reason=r) for r in ("vanished", "unreadable", "empty")]
-    )
-    assert paths(select_pending(listed, committed, ENCODER, parameters())) == ["unreadable", "vanished"]
+    listed = [labeled("vanished"), labeled("unreadable"), labeled("empty")]
+    committed = [featurized(r, None, reason=r) for r in ("vanished", "unreadable", "empty")]
+    assert pending_paths(spark, listed, committed) == ["unreadable", "vanished"]
 
 
 def test_bad_images_are_tried_again_when_the_decoder_or_the_limit_changes(spark):
     """… by what judged them, which older rows do not name; what has features stays as it is."""
-    listed = table(spark, "labeled_images", [labeled(path) for path in ("same", "other", "unknown", "good", "both")])
-    rows = [
+    listed = [labeled(path) for path in ("same", "other", "unknown", "good", "both")]
+    committed = [
         featurized("same", None),
         featurized("other", None, judged_by=judged_by(10_000).replace("pillow-", "pillow-0.")),
         featurized("unknown", None, judged_by=None),
@@ -157,16 +180,14 @@ def test_bad_images_are_tried_again_when_the_decoder_or_the_limit_changes(spark)
         featurized("both", None, judged_by="another decoder", run_id=OLDER_RUN),
         featurized("both", None),
     ]
-    committed = table(spark, "featurized_images", rows)
-    assert paths(select_pending(listed, committed, ENCODER, parameters())) == ["other", "unknown"]
-    raised = select_pending(listed, committed, ENCODER, parameters(max_pixels=20_000))
-    assert paths(raised) == ["both", "other", "same", "unknown"]
+    assert pending_paths(spark, listed, committed) == ["other", "unknown"]
+    assert pending_paths(spark, listed, committed, max_pixels=20_000) == ["both", "other", "same", "unknown"]
 
 
 def test_the_latest_row_of_an_image_decides(spark):
     """As after a refresh in which an image could not be read, though it had features before."""
-    listed = table(spark, "labeled_images", [labeled(path) for path in ("lost in a refresh", "mended", "bad by now")])
-    rows = [
+    listed = [labeled(path) for path in ("lost in a refresh", "mended", "bad by now")]
+    committed = [
         featurized("lost in a refresh", run_id=OLDER_RUN),
         featurized("lost in a refresh", None, reason="unreadable"),
         featurized("mended", None, reason="unreadable", run_id=OLDER_RUN),
@@ -174,8 +195,7 @@ def test_the_latest_row_of_an_image_decides(spark):
         featurized("bad by now", run_id=OLDER_RUN),
         featurized("bad by now", None),
     ]
-    committed = table(spark, "featurized_images", rows)
-    assert paths(select_pending(listed, committed, ENCODER, parameters())) == ["lost in a refresh"]
+    assert pending_paths(spark, listed, committed) == ["lost in a refresh"]
 
 
 # ---- the account -----------------------------------------------------------------------------------------------------
@@ -211,7 +231,7 @@ def accounted(spark, tmp_path_factory):
         pq.write_table(pa.Table.from_pylist(part, arrow_schema("featurized_images")), folder / name, row_group_size=3)
     read = spark.read.schema(struct_type("featurized_images")).parquet(str(folder))
     frames = table(spark, "labeled_images", listed), read
-    return frames[1], account_for_images(*frames, ENCODER, RUN)
+    return read, account_for_images(*frames, summary("featurized_images", rows), ENCODER, RUN)
 
 
 def test_every_listed_image_has_one_status(accounted):
@@ -233,13 +253,38 @@ def test_every_listed_image_has_one_status(accounted):
     }
 
 
-def test_a_lost_image_is_refused(accounted, spark):
+def test_the_account_of_a_first_run_is_the_same(spark):
+    """Whose rows need not be compared with older ones of the same images: with any summary the status is the same."""
+    rows = [
+        featurized("good", run_id=THIS_RUN),
+        featurized("bad", None, run_id=THIS_RUN),
+        featurized("good", 2.0, encoder=OTHER.fingerprint),
+        featurized("replaced meanwhile", length=9, run_id=THIS_RUN),
+    ]
+    listed = [labeled("good"), labeled("bad"), labeled("replaced meanwhile")]
+    frames = table(spark, "labeled_images", listed), table(spark, "featurized_images", rows)
+    first, other = (
+        account_for_images(*frames, known, ENCODER, RUN) for known in (summary("featurized_images", rows), {})
+    )
+    assert "max(" in other._jdf.queryExecution().toString()
+    assert "max(" not in first._jdf.queryExecution().toString()
+    assert dict(first.dtypes) == COLUMNS["image_status"]
+    assert sorted(first.collect()) == sorted(other.collect())
+    assert {row["path"]: row["status"] for row in first.collect()} == {
+        "good": "featurised",
+        "bad": "quarantined",
+        "replaced meanwhile": "lost",
+    }
+
+
+def test_a_lost_image_is_refused(accounted):
     _, status = accounted
     with pytest.raises(Exception, match="table image_status, column status: not true that status is known: lost"):
         TableContract("image_status").validate(status).to_dataframe().collect()
-    index = table(spark, "image_index", [labeled(str(i)) for i in range(10)])
-    with pytest.raises(ContractError, match=r"Images listed: 10, accounted for: 8, but not the same ones"):
-        count_images(index, status)
+    rows = [row.asDict() for row in status.collect()]
+    index = summary("image_index", rows)
+    with pytest.raises(ContractError, match=r"Images listed: 10, accounted for: 8 "):
+        count_images(index, summary("image_status", rows))
 
 
 def test_only_current_features_are_used(accounted):
@@ -261,8 +306,10 @@ def test_workers_find_the_same_features_in_the_files(accounted):
 
 def test_the_label_of_a_feature_is_that_of_now(spark):
     """Another `folder_level` relabels all images without featurising any."""
-    rows = table(spark, "featurized_images", [featurized("a", label="before")])
-    status = account_for_images(table(spark, "labeled_images", [labeled("a")]), rows, ENCODER, RUN)
+    before = [featurized("a", label="before")]
+    rows = table(spark, "featurized_images", before)
+    known = summary("featurized_images", before)
+    status = account_for_images(table(spark, "labeled_images", [labeled("a")]), rows, known, ENCODER, RUN)
     (row,) = select_current_features(rows, status).collect()
     assert row["label"] == "Apple"
     assert (row["sha256"], row["encoder"], row["run_id"]) == ("0" * 64, CARD.fingerprint, OLD_RUN)
@@ -273,14 +320,14 @@ def status_row(path: str, status: str, reason: str | None = None) -> dict:
     return {**labeled(path), "status": status, "reason": reason, "detail": reason, "encoder": "e", "run_id": "r"}
 
 
-def test_counts(spark):
+def test_counts():
     rows = [
         *[status_row(f"f{i}", "featurised") for i in range(5)],
         *[status_row(f"q{i}", "quarantined", "empty") for i in range(2)],
         *[status_row(f"u{i}", "unchanged") for i in range(3)],
         status_row("uq", "unchanged", "truncated"),
     ]
-    counts = count_images(table(spark, "image_index", rows), table(spark, "image_status", rows))
+    counts = count_images(summary("image_index", rows), summary("image_status", rows))
     assert int(counts.pop("digest"))
     assert counts == {
         "listed": 11,
@@ -291,12 +338,12 @@ def test_counts(spark):
         "with_features": 8,
         "encoder": "e",
     }
-    empty = count_images(table(spark, "image_index", []), table(spark, "image_status", []))
+    empty = count_images(summary("image_index", []), summary("image_status", []))
     assert (empty["listed"], empty["digest"]) == (0, "0")
     json.dumps(counts)
 
 
-def test_the_digest_is_that_of_the_features(spark):
+def test_the_digest_is_that_of_the_features():
     """Every change of a feature's origin or label changes it; order, quarantine and what runs did with it do not."""
     rows = [status_row(f"{i}", "featurised") for i in range(6)]
     bad = status_row("bad", "quarantined", "empty")
@@ -307,13 +354,8 @@ def test_the_digest_is_that_of_the_features(spark):
     others |= {"fewer": rows[:-1], "more": [*rows, status_row("7", "featurised")], "none": []}
     equal = {"as it is": rows, "turned": rows[::-1], "unchanged": [{**row, "status": "unchanged"} for row in rows]}
     equal |= {"with a bad one": [bad, *rows]}
-    frames = [
-        table(spark, "image_status", found or [bad]).withColumn("case", F.lit(case))
-        for case, found in {**others, **equal}.items()
-    ]
-    all_rows = functools.reduce(DataFrame.union, frames).repartition(3)
-    digest = digest_of("run_id", where=F.col("reason").isNull()).alias("digest")
-    found = {row["case"]: row["digest"] for row in all_rows.groupBy("case").agg(digest).collect()}
+    cases = {**others, **equal}
+    found = {case: digest_of(summary("image_status", rows or [bad])) for case, rows in cases.items()}
     assert {found[case] for case in equal} == {found["as it is"]}
     assert len({found[case] for case in others} - {found["as it is"]}) == len(others)
     assert found["none"] == "0"
@@ -325,27 +367,26 @@ def test_the_digest_is_that_of_the_features(spark):
         (["a", "b"], ["a"]),
         (["a"], ["a", "b"]),
         (["a", "b"], ["a", "a"]),
-        (["a", "a"], ["a", "a"]),
         (["a", "b"], ["a", "c"]),
     ],
-    ids=["lost", "out of nothing", "lost and doubled", "listed twice", "another one"],
+    ids=["lost", "out of nothing", "lost and doubled", "another one"],
 )
-def test_numbers_that_do_not_add_up(spark, listed, status):
-    frames = [
-        table(spark, name, [status_row(path, "featurised") for path in paths])
+def test_numbers_that_do_not_add_up(listed, status):
+    found = [
+        summary(name, [status_row(path, "featurised") for path in paths])
         for name, paths in (("image_index", listed), ("image_status", status))
     ]
     with pytest.raises(ContractError, match=re.escape(f"Images listed: {len(listed)}, accounted for: {len(status)}")):
-        count_images(*frames)
+        count_images(*found)
 
 
-def test_two_files_of_one_name_are_two(spark):
+def test_two_files_of_one_name_are_two():
     """Names that are no UTF-8 may look alike in the tables; nothing can read such files, so they have no features."""
-    frames = [
-        table(spark, name, [status_row(path, "quarantined", reason="vanished") for path in ("a�", "a�", "b")])
+    found = [
+        summary(name, [status_row(path, "quarantined", reason="vanished") for path in ("a�", "a�", "b")])
         for name in ("image_index", "image_status")
     ]
-    counts = count_images(*frames)
+    counts = count_images(*found)
     assert (counts["listed"], counts["quarantined"], counts["in_quarantine"]) == (3, 3, 3)
 
 
@@ -434,7 +475,7 @@ def test_a_batch_from_files_to_the_committed_table(spark, tmp_path, mean_encoder
     contents[f"file:{folder}/gone.jpg"] = None
     pending = table(spark, "labeled_images", [labeled(path, i) for i, path in enumerate(contents)])
 
-    (batch,) = featurize_images(pending, mean_encoder, parameters(images_per_task=4), RUN)
+    (batch,) = featurize_images(PendingImages(pending), mean_encoder, parameters(images_per_task=4), RUN)
     dataset = CommittedBatchesDataset(filepath=str(tmp_path / "table"), table="featurized_images")
     dataset.save(TableContract("featurized_images").validate(batch))
 
@@ -478,7 +519,7 @@ def test_a_worker_loads_the_encoder_once_and_tasks_share_the_images_evenly(spark
     pending = table(spark, "labeled_images", [labeled(f"file:{tmp_path}/{i}.png", i) for i in range(41)])
     unique = dataclasses.replace(mean_encoder, card=dataclasses.replace(mean_encoder.card, weights_sha256="4" * 64))
     before = loads_by_worker(spark)
-    (batch,) = featurize_images(pending, unique, parameters(images_per_task=4), RUN)
+    (batch,) = featurize_images(PendingImages(pending, 41), unique, parameters(images_per_task=4), RUN)
     batch.write(f"file://{tmp_path}/table", {})
     after = loads_by_worker(spark)
     new_loads = [loads - before.get(pid, 0) for pid, loads in after.items()]
@@ -495,10 +536,14 @@ def test_the_network_gets_as_many_images_as_it_is_compiled_for(spark):
     sizes = [
         batch.function.batch_size
         for encoder in (ENCODER, in_bfloat16)
-        for batch in featurize_images(pending, encoder, parameters(batch_size=2), RunRecord(run_id=THIS_RUN))
+        for batch in featurize_images(
+            PendingImages(pending, 1), encoder, parameters(batch_size=2), RunRecord(run_id=THIS_RUN)
+        )
     ]
     assert sizes == [2, IMAGES_PER_CALL["bfloat16"]]
 
 
 def test_nothing_pending_nothing_written(spark, mean_encoder):
-    assert list(featurize_images(table(spark, "labeled_images", []), mean_encoder, parameters(), RUN)) == []
+    nothing = table(spark, "labeled_images", [])
+    for n_images in (None, 0):
+        assert list(featurize_images(PendingImages(nothing, n_images), mean_encoder, parameters(), RUN)) == []

@@ -4,6 +4,7 @@ import hashlib
 import logging
 from datetime import UTC, datetime
 
+import pyarrow as pa
 import pytest
 from pyspark.sql import functions as F
 
@@ -18,7 +19,8 @@ from fruits_pipeline.pipelines.forget.nodes import (
     report_forgotten,
 )
 from fruits_pipeline.run_record import RunRecord
-from fruits_pipeline.schemas import COLUMNS, struct_type
+from fruits_pipeline.schemas import COLUMNS, arrow_schema, struct_type
+from fruits_pipeline.workers.summaries import Summary, add_up, summary_of
 from fruits_pipeline.workers.writing import MappedRows
 
 WHEN = datetime(2026, 11, 21, tzinfo=UTC)
@@ -41,6 +43,11 @@ def table(spark, name: str, rows: list[dict]):
     known = {"length": 1, "modification_time": WHEN, "label": "x", "status": "unchanged", "hidden": False}
     values = [tuple({**known, **row}.get(column) for column in COLUMNS[name]) for row in rows]
     return spark.createDataFrame(values, struct_type(name))
+
+
+def summary(name: str, rows: list[dict]) -> Summary:
+    """Of a table of these rows; a column that is not given is null."""
+    return add_up(name, [summary_of(name, pa.RecordBatch.from_pylist(rows, arrow_schema(name)))])
 
 
 def paths_of(frame) -> list[str]:
@@ -168,14 +175,16 @@ def test_a_table_without_forgotten_images_is_written_anew(spark, forgotten):
     assert paths_of(drop_forgotten(table(spark, "labeled_images", [{"path": APPLE}]), forgotten.limit(0))) == [APPLE]
 
 
-def test_the_next_fit_notices_that_features_are_gone(spark):
-    rows = [{"path": path, "label": "Apple", "encoder": "e", "run_id": "r"} for path in (APPLE, RED, S3)]
-    bad = {"path": ODD, "label": "Apple", "encoder": "e", "run_id": "r", "reason": "empty"}
-    before = count_remaining_features({"listed": 4}, table(spark, "image_status", [*rows, bad]))
-    after = count_remaining_features({**before, "listed": 4}, table(spark, "image_status", [*rows[1:], bad]))
+def test_the_next_fit_notices_that_features_are_gone():
+    known = {"label": "Apple", "status": "unchanged", "encoder": "e", "run_id": "r"}
+    rows = [{**known, "path": path} for path in (APPLE, RED, S3)]
+    bad = {**known, "path": ODD, "reason": "empty"}
+    before = count_remaining_features({"listed": 4}, summary("image_status", [*rows, bad]))
+    after = count_remaining_features({**before, "listed": 4}, summary("image_status", [*rows[1:], bad]))
     assert (before["listed"], before["with_features"]) == (4, 3)
     assert (after["listed"], after["with_features"]) == (4, 2)
     assert before["digest"] != after["digest"]
+    assert count_remaining_features(before, summary("image_status", rows)) == before  # what is gone had no features
 
 
 def test_a_table_may_lose_all_its_rows(spark, forgotten):

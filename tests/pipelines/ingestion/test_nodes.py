@@ -4,6 +4,7 @@ from collections import Counter
 from datetime import UTC, datetime
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from fruits_pipeline.contracts import TableContract
@@ -11,8 +12,8 @@ from fruits_pipeline.errors import InputError
 from fruits_pipeline.parameters import IngestionParameters
 from fruits_pipeline.pipelines.ingestion.nodes import count_ignored_files, index_images
 from fruits_pipeline.run_record import RunRecord
-from fruits_pipeline.schemas import arrow_schema, struct_type
-from fruits_pipeline.workers.listing import SelectImages, kind_of
+from fruits_pipeline.schemas import arrow_schema
+from fruits_pipeline.workers.listing import kind_of
 from fruits_pipeline.workers.writing import MappedRows
 
 WHEN = datetime(2026, 11, 21, 12, 0, 0, 123456, tzinfo=UTC)
@@ -51,30 +52,33 @@ OTHERS = {  # name: extension under which it is counted
 HIDDEN = ["._a.jpg", ".DS_Store", ".cache/b.jpg"]
 
 
-def listing_of(spark, names, hidden=(), n_tasks=3):
-    rows = [(f"file:/root.d/fruit/{name}", 7, WHEN, name in hidden) for name in names]
-    frame = spark.createDataFrame(rows, struct_type("raw_images")).repartition(n_tasks)
-    return MappedRows.of(frame, "raw_images")
+def listing_of(names, hidden=()):
+    """In pages of three files."""
+    schema = arrow_schema("raw_images")
+    rows = [
+        {"path": f"file:/root.d/fruit/{name}", "length": 7, "modification_time": WHEN, "hidden": name in hidden}
+        for name in names
+    ]
+    pages = [pa.RecordBatch.from_pylist(rows[i : i + 3], schema) for i in range(0, len(rows), 3)]
+    return MappedRows(None, lambda _: iter(pages), "raw_images")
 
 
 @pytest.fixture(scope="module")
-def indexed(spark, tmp_path_factory):
+def indexed(tmp_path_factory):
     """The index as it is read again, and the run that wrote it."""
-    folder, run = f"file://{tmp_path_factory.mktemp('index')}/index", RunRecord("a run")
-    rows = index_images(listing_of(spark, [*IMAGES, *OTHERS, *HIDDEN], HIDDEN), PARAMETERS, run)
-    TableContract("image_index").validate(rows).write(folder, {})
-    return spark.read.schema(struct_type("image_index")).parquet(folder), run
+    folder, run = tmp_path_factory.mktemp("index") / "index", RunRecord("a run")
+    rows = index_images(listing_of([*IMAGES, *OTHERS, *HIDDEN], HIDDEN), PARAMETERS, run)
+    TableContract("image_index").validate(rows).write(f"file://{folder}", {})
+    return pq.read_table(folder, partitioning=None).to_pylist(), run
 
 
 def test_images_are_told_by_their_extension(indexed):
-    index, _ = indexed
-    rows = index.collect()
+    rows, _ = indexed
     assert sorted(row["path"] for row in rows) == sorted(f"file:/root.d/fruit/{name}" for name in IMAGES)
     assert {(row["length"], row["modification_time"].astimezone(UTC)) for row in rows} == {(7, WHEN)}
 
 
 def test_all_other_files_are_counted(indexed):
-    """In three tasks, whose counts are added up."""
     ignored = count_ignored_files(*indexed)
     assert ignored == {**Counter(OTHERS.values()), "hidden": len(HIDDEN)}
     assert list(ignored) == sorted(ignored)
@@ -82,27 +86,25 @@ def test_all_other_files_are_counted(indexed):
 
 def test_every_file_is_an_image_or_counted_once(indexed):
     index, run = indexed
-    assert index.count() + sum(count_ignored_files(index, run).values()) == len([*IMAGES, *OTHERS, *HIDDEN])
+    assert len(index) + sum(count_ignored_files(index, run).values()) == len([*IMAGES, *OTHERS, *HIDDEN])
 
 
-def test_a_task_that_fails_counts_nothing():
-    """Spark repeats it, and adds up what the successful attempts say."""
-    said = []
-
-    class Ignored:
-        add = said.append
+def test_a_listing_that_fails_counts_nothing(tmp_path):
+    """It is done again, and what counts is the attempt that succeeds."""
+    attempts = []
 
     def files(batches):
-        yield from batches
-        raise OSError("by intent")
+        attempts.append(batches)
+        yield from listing_of(["a.txt", "b.txt", "c.txt", "d.jpg"]).function(batches)
+        if len(attempts) == 1:
+            raise OSError("by intent")
 
-    row = {"path": "a.txt", "length": 7, "modification_time": WHEN, "hidden": False}
-    batches = [pa.RecordBatch.from_pylist([row] * 2, arrow_schema("raw_images"))]
-    with pytest.raises(OSError, match="by intent"):
-        list(SelectImages(files, ("jpg",), Ignored())(batches))
-    assert said == []
-    assert [len(images) for images in SelectImages(iter, ("jpg",), Ignored())(batches)] == [0]
-    assert said == [{"txt": 2}]
+    run = RunRecord("a run")
+    index = index_images(MappedRows(None, files, "raw_images"), PARAMETERS, run)
+    (file,) = index.write(f"file://{tmp_path}", {}).values()
+    assert len(attempts) == 2
+    assert file["rows"] == 1
+    assert count_ignored_files(index, run) == {"txt": 3}
 
 
 def test_without_a_listing_nothing_is_known_of_other_files():
@@ -111,8 +113,8 @@ def test_without_a_listing_nothing_is_known_of_other_files():
 
 
 @pytest.mark.parametrize("names", [[], ["notes.txt"]])
-def test_no_images_is_an_error_that_says_what_to_do(spark, names, tmp_path):
-    index = index_images(listing_of(spark, names), PARAMETERS, RunRecord("a run"))
+def test_no_images_is_an_error_that_says_what_to_do(names, tmp_path):
+    index = index_images(listing_of(names), PARAMETERS, RunRecord("a run"))
     with pytest.raises(InputError, match=r"No images found: there is no .*jpg.*--params=images=DIR"):
         index.write(f"file://{tmp_path}", {})
 

@@ -3,13 +3,16 @@
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
 
-from hypothesis import HealthCheck, Phase, given, settings
+import pyarrow as pa
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from pyspark.sql import functions as F
 
+from fruits_pipeline.contracts import TableContract
 from fruits_pipeline.parameters import LabelingParameters
-from fruits_pipeline.pipelines.labeling.nodes import label_images, label_of
-from fruits_pipeline.schemas import COLUMNS, struct_type
+from fruits_pipeline.pipelines.labeling.nodes import label_images
+from fruits_pipeline.schemas import arrow_schema
+from fruits_pipeline.workers.listing import label_of
+from fruits_pipeline.workers.writing import MappedRows
 
 WHEN = datetime(2026, 11, 21, tzinfo=UTC)
 
@@ -26,42 +29,18 @@ paths = st.builds(
 )
 
 
-def drawn(strategy: st.SearchStrategy[str], n: int) -> list[str]:
-    """Many examples at once: one Spark job checks them all."""
-    found: list[str] = []
-
-    @settings(
-        max_examples=n,
-        database=None,
-        deadline=None,
-        suppress_health_check=[HealthCheck.too_slow],
-        phases=[Phase.generate],
-    )
-    @given(strategy)
-    def collect(value: str) -> None:
-        found.append(value)
-
-    collect()
-    return found
+def labels(values: list[str], *levels: int) -> list[tuple[str | None, ...]]:
+    return [tuple(label_of(path, level) for level in levels) for path in values]
 
 
-def labels(spark, values: list[str], *levels: int) -> list[tuple[str | None, ...]]:
-    frame = spark.createDataFrame([(i, path) for i, path in enumerate(values)], "i int, path string")
-    columns = [label_of(F.col("path"), level).alias(str(level)) for level in levels]
-    return [tuple(row)[1:] for row in sorted(frame.select("i", *columns).collect())]
+@settings(max_examples=400, deadline=None, database=None)
+@given(paths)
+def test_labels_of_any_names_are_those_of_pathlib(path):
+    parts = PurePosixPath(path.replace("s3://", "s3:/"))
+    assert labels([path], 1, 2) == [(parts.parent.name, parts.parent.parent.name)]
 
 
-def test_labels_of_any_names_are_those_of_pathlib(spark):
-    values = drawn(paths, 400)
-    found = labels(spark, values, 1, 2)
-    for path, (label, above) in zip(values, found, strict=True):
-        parts = PurePosixPath(path.replace("s3://", "s3:/"))
-        assert label == parts.parent.name, path
-        assert above == parts.parent.parent.name, path
-    assert len(set(found)) > 200
-
-
-def test_awkward_labels(spark):
+def test_awkward_labels():
     expected = [
         "a b",
         "é",
@@ -80,25 +59,31 @@ def test_awkward_labels(spark):
         " ",
         "null",
     ]
-    assert labels(spark, [f"file:/root/{name}/1.jpg" for name in expected], 1) == [(name,) for name in expected]
+    assert labels([f"file:/root/{name}/1.jpg" for name in expected], 1) == [(name,) for name in expected]
 
 
-def test_a_path_that_is_not_that_deep_has_no_label(spark):
-    assert labels(spark, ["file:/a/1.jpg"], 1, 3, 32) == [("a", None, None)]
+def test_a_path_that_is_not_that_deep_has_no_label():
+    assert labels(["file:/a/1.jpg"], 1, 3, 32) == [("a", None, None)]
 
 
-def test_the_scheme_is_no_folder(spark):
-    assert labels(spark, ["file:/1.jpg", "s3://bucket/a/1.jpg"], 1, 4) == [(None, None), ("a", None)]
+def test_the_scheme_is_no_folder():
+    assert labels(["file:/1.jpg", "s3://bucket/a/1.jpg"], 1, 4) == [(None, None), ("a", None)]
 
 
-def test_label_images_adds_one_column(spark):
+def test_label_images_adds_one_column():
     rows = [("file:/x/Apple/1.jpg", 1, WHEN), ("file:/x/Pear/2.jpg", 2, WHEN)]
-    index = spark.createDataFrame(rows, struct_type("image_index"))
-    labeled = label_images(index, LabelingParameters(folder_level=1))
-    assert dict(labeled.dtypes) == COLUMNS["labeled_images"]
-    assert [(row["path"], row["length"], row["label"]) for row in sorted(labeled.collect())] == [
-        ("file:/x/Apple/1.jpg", 1, "Apple"),
-        ("file:/x/Pear/2.jpg", 2, "Pear"),
+    schema = arrow_schema("image_index")
+    batches = [pa.RecordBatch.from_pylist([dict(zip(schema.names, row, strict=True))], schema) for row in rows]
+    index = MappedRows(None, lambda _: iter(batches), "image_index")
+
+    def labeled(level: int) -> list[dict]:
+        checked = TableContract("labeled_images").validate(label_images(index, LabelingParameters(folder_level=level)))
+        found = list(checked.function([]))
+        assert all(batch.schema == arrow_schema("labeled_images") for batch in found)
+        return [row for batch in found for row in batch.to_pylist()]
+
+    assert labeled(1) == [
+        {"path": "file:/x/Apple/1.jpg", "length": 1, "modification_time": WHEN, "label": "Apple"},
+        {"path": "file:/x/Pear/2.jpg", "length": 2, "modification_time": WHEN, "label": "Pear"},
     ]
-    above = label_images(index, LabelingParameters(folder_level=2))
-    assert {row["label"] for row in above.collect()} == {"x"}
+    assert [row["label"] for row in labeled(2)] == ["x", "x"]

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -10,14 +11,13 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pyspark.sql import functions as F
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
 from fruits_pipeline.contracts import TableContract
 from fruits_pipeline.datasets.fits import KeptFit
 from fruits_pipeline.encoders.card import Encoder, EncoderCard
-from fruits_pipeline.errors import InputError
+from fruits_pipeline.errors import ContractError, InputError
 from fruits_pipeline.fits import ARRAYS, Fit, compare_fits, fingerprint_of
 from fruits_pipeline.parameters import PcaParameters
 from fruits_pipeline.pipelines.featurization.nodes import digest_of
@@ -33,6 +33,8 @@ from fruits_pipeline.pipelines.scaling.nodes import fit_scaler
 from fruits_pipeline.run_record import RunRecord
 from fruits_pipeline.schemas import COLUMNS, N_FEATURES, arrow_schema, struct_type
 from fruits_pipeline.workers.moments import Moments, merge_pairwise
+from fruits_pipeline.workers.summaries import Summary, add_up, summary_of
+from fruits_pipeline.workers.writing import MappedRows
 
 ALL = PcaParameters(variance=1.0)
 
@@ -318,44 +320,67 @@ def test_without_a_fit_in_use_nothing_is_compared_or_loaded():
 # ---- the projection --------------------------------------------------------------------------------------------------
 
 
+def summary(name: str, rows: list[dict]) -> Summary:
+    """Of a table of these rows."""
+    return add_up(name, [summary_of(name, pa.RecordBatch.from_pylist(rows, arrow_schema(name)))])
+
+
+def rows_of(frame) -> list[dict]:
+    return [row.asDict() for row in frame.collect()]
+
+
+def status_of(paths: list[str]) -> list[dict]:
+    same = {"label": "é", "status": "unchanged", "encoder": CARD.fingerprint, "run_id": FIRST}
+    return [{"path": path, **same} for path in paths]
+
+
+def featurized_of(paths: list[str], vectors: np.ndarray) -> list[dict]:
+    """… in the order of the paths: `sha256` is the number of the row."""
+    same = {"label": "before", "encoder": CARD.fingerprint, "run_id": FIRST}
+    pairs = enumerate(zip(paths, vectors, strict=True))
+    return [{"path": path, "sha256": f"{i:064}", "features": vector, **same} for i, (path, vector) in pairs]
+
+
+def stored(spark, folder: Path, name: str, rows: list[dict]):
+    """A table as Spark reads it from a file."""
+    file = folder / f"{name}.parquet"
+    pq.write_table(pa.Table.from_pylist(rows, arrow_schema(name)), file)
+    return spark.read.schema(struct_type(name)).parquet(str(file))
+
+
 @pytest.fixture(scope="module")
 def tables(spark, tmp_path_factory):
     """Features of 40 images, and their status."""
     vectors = features(40, N_FEATURES, seed=9)
     paths = [f"file:/a b/{i}.jpg" for i in range(40)]
-    same = {"run_id": [FIRST] * 40, "encoder": [CARD.fingerprint] * 40}
     folder = tmp_path_factory.mktemp("projection")
-    columns = {"path": paths, **same, "reason": [None] * 40, "sha256": [f"{i:064}" for i in range(40)]}
-    featurized = pa.table({**columns, "features": pa.array(list(vectors), pa.list_(pa.float32()))})
-    status = pa.table({"path": paths, **same, "label": ["é"] * 40, "reason": pa.nulls(40, pa.string())})
-    pq.write_table(featurized, folder / "featurized.parquet")
-    pq.write_table(status, folder / "status.parquet")
-    read = [spark.read.parquet(str(folder / f"{name}.parquet")) for name in ("featurized", "status")]
-    return vectors, paths, *read
+    featurized = stored(spark, folder, "featurized_images", featurized_of(paths, vectors))
+    return vectors, paths, featurized, stored(spark, folder, "image_status", status_of(paths))
 
 
 @pytest.fixture(scope="module")
-def nothing(spark):
-    """`reduced_features` before the first run."""
-    return spark.createDataFrame([], struct_type("reduced_features"))
+def made(tables) -> Fit:
+    return keep(tables[0])
 
 
-def digest_of_status(status) -> str:
-    row = status.agg(digest_of("run_id", where=status["reason"].isNull()).alias("digest")).first()
-    digest: str = row["digest"]
-    return digest
+NOTHING: Summary = {}
+"""What is known of `reduced_features` before the first run."""
 
 
-def projected(featurized, status, kept_projection, made: Fit, run: RunRecord = RUN) -> list:
-    counts = {"digest": digest_of_status(status)}
+def projected(featurized, status, kept_projection, made: Fit, run: RunRecord = RUN) -> list[MappedRows]:
+    known = summary("image_status", rows_of(status))
+    counts = {"with_features": known["with_features"], "digest": digest_of(known)}
     made_by_workers = project_features(featurized, status, counts, kept_projection, made, run)
-    return [TableContract("reduced_features").validate(rows).to_dataframe() for rows in made_by_workers]
+    return [TableContract("reduced_features").validate(rows) for rows in made_by_workers]
 
 
-def test_projection_is_the_transform_of_scikit_learn(tables, nothing):
+def written(rows: MappedRows, folder: Path) -> Summary:
+    return add_up(rows.table, rows.write(f"file://{folder}", {}).values())
+
+
+def test_projection_is_the_transform_of_scikit_learn(tables, made):
     vectors, paths, featurized, status = tables
-    made = keep(vectors)
-    (table,) = projected(featurized.repartition(3), status, nothing, made)
+    table = projected(featurized.repartition(3), status, NOTHING, made)[0].to_dataframe()
     assert dict(table.dtypes) == COLUMNS["reduced_features"]
     rows = {row["path"]: row for row in table.collect()}
     assert sorted(rows) == sorted(paths)
@@ -367,59 +392,94 @@ def test_projection_is_the_transform_of_scikit_learn(tables, nothing):
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6 * np.abs(expected).max())
 
 
-def test_every_row_names_its_origin(tables, nothing):
-    vectors, paths, featurized, status = tables
-    made = keep(vectors)
-    (table,) = projected(featurized.repartition(3), status, nothing, made)
-    rows = {row["path"]: row for row in table.collect()}
+def test_every_row_names_its_origin(tables, made):
+    _, paths, featurized, status = tables
+    (table,) = projected(featurized.repartition(3), status, NOTHING, made)
+    rows = {row["path"]: row for row in table.to_dataframe().collect()}
     for i, path in enumerate(paths):
         row = rows[path]
         assert (row["sha256"], row["encoder"], row["features_run_id"]) == (f"{i:064}", CARD.fingerprint, FIRST)
         assert (row["fit"], row["run_id"]) == (made.card.fit, SECOND)
 
 
-def test_what_is_projected_is_not_projected_again(tables, nothing):
+def test_what_is_projected_is_not_projected_again(tables, made, spark, tmp_path):
     """Unless the features, their labels or the fit are others."""
     vectors, _, featurized, status = tables
-    made = keep(vectors)
-    kept_projection = projected(featurized, status, nothing, made)[0].localCheckpoint()
+    (table,) = projected(featurized, status, NOTHING, made)
+    kept_projection = written(table, tmp_path)
     assert projected(featurized, status, kept_projection, made) == []
     assert projected(None, status, kept_projection, made) == []  # no feature is read
 
-    def is_done(status=status, projection=kept_projection, with_fit=made) -> bool:
-        return is_projected(projection, digest_of_status(status), with_fit)
+    known = rows_of(status)
+    rows = rows_of(spark.read.schema(struct_type("reduced_features")).parquet(f"file://{tmp_path}"))
+    path, other = "file:/a b/7.jpg", "file:/a b/8.jpg"
 
-    path = F.col("path") == "file:/a b/7.jpg"
+    def is_done(status=known, projection=rows, with_fit=made) -> bool:
+        digest = digest_of(summary("image_status", status))
+        return is_projected(summary("reduced_features", projection), digest, with_fit)
+
+    def without(rows: list[dict]) -> list[dict]:
+        return [row for row in rows if row["path"] != path]
+
+    def only(path: str, rows: list[dict]) -> list[dict]:
+        return [row for row in rows if row["path"] == path]
+
+    def changed(rows: list[dict], **columns: str) -> list[dict]:
+        return [*without(rows), *({**row, **columns} for row in only(path, rows))]
+
+    assert summary("reduced_features", rows) == kept_projection
     assert is_done()
+    assert is_done(known[::-1], rows[20:] + rows[:20])
     assert not is_done(with_fit=keep(vectors[:30]))
-    assert not is_done(projection=nothing)
-    assert not is_done(projection=kept_projection.where(~path))  # a run died, or images were forgotten
-    assert not is_done(projection=kept_projection.withColumn("fit", F.when(path, "f" * 16).otherwise(F.col("fit"))))
-    assert not is_done(projection=kept_projection.union(kept_projection.withColumn("fit", F.lit("f" * 16))))
-    assert not is_done(status.where(~path))
+    assert not is_done(projection=[])
+    assert not is_done(projection=without(rows))  # a run died, or images were forgotten
+    assert not is_done(projection=changed(rows, fit="f" * 16))
+    assert not is_done(projection=[*rows, *({**row, "fit": "f" * 16} for row in rows)])
+    assert not is_done(projection=rows * 2)
+    assert not is_done(projection=[*rows, *only(path, rows)])
+    assert not is_done(projection=[*without(rows), *only(other, rows)])  # as many as there must be
+    assert not is_done(without(known))
+    assert not is_done(changed(known, reason="empty"))
     for column in ("label", "run_id", "encoder"):
-        assert not is_done(status.withColumn(column, F.when(path, "x").otherwise(F.col(column))))
-    assert not is_projected(nothing, "0", made)  # nothing of nothing is still to be written
+        assert not is_done(changed(known, **{column: "x"}))
+    for column in ("label", "features_run_id", "encoder"):
+        assert not is_done(projection=changed(rows, **{column: "x"}))
+    for nothing in (NOTHING, summary("reduced_features", [])):
+        assert not is_projected(nothing, "0", made)  # nothing of nothing is still to be written
 
 
-def test_new_images_are_projected_without_a_look_at_the_old_projection(tables):
-    vectors, paths, featurized, status = tables
+def test_new_images_are_projected_without_a_look_at_the_old_projection(tables, made):
+    _, paths, featurized, status = tables
     run = RunRecord("run 2", n_pending=1)
-    (table,) = projected(featurized, status, None, keep(vectors), run)
-    assert sorted(row["path"] for row in table.collect()) == sorted(paths)
+    (table,) = projected(featurized, status, None, made, run)
+    assert sorted(row["path"] for row in table.to_dataframe().collect()) == sorted(paths)
 
 
-def test_projection_on_no_components_keeps_every_image(tables, nothing):
+def test_projection_on_no_components_keeps_every_image(tables):
     vectors, paths, featurized, status = tables
     made = keep(np.tile(vectors[:1], (2, 1)))
-    rows = projected(featurized, status, nothing, made)[0].collect()
+    rows = projected(featurized, status, NOTHING, made)[0].to_dataframe().collect()
     assert sorted(row["path"] for row in rows) == sorted(paths)
     assert all(row["pca_features"] == [] for row in rows)
 
 
-def test_projection_of_no_images(spark, nothing, tmp_path):
-    pq.write_table(arrow_schema("featurized_images").empty_table(), tmp_path / "featurized.parquet")
-    featurized = spark.read.schema(struct_type("featurized_images")).parquet(str(tmp_path / "featurized.parquet"))
-    status = spark.createDataFrame([], struct_type("image_status"))
-    (table,) = projected(featurized, status, nothing, keep(features(5, N_FEATURES)))
-    assert table.collect() == []
+def test_projection_of_no_images(spark, made, tmp_path):
+    featurized, status = (stored(spark, tmp_path, name, []) for name in ("featurized_images", "image_status"))
+    (table,) = projected(featurized, status, NOTHING, made)
+    assert table.to_dataframe().collect() == []
+    assert written(table, tmp_path / "x") == summary("reduced_features", [])
+
+
+@pytest.mark.parametrize(
+    ("n_featurized", "n_listed", "n_made"), [(2, 2, 4), (2, 1, 2), (0, 1, 0)], ids=["both twice", "twice", "lost"]
+)
+def test_doubled_and_lost_features_are_not_projected(spark, made, tmp_path, n_featurized, n_listed, n_made):
+    """A path that has features twice would have each of them once for each of its statuses."""
+    path, vectors = "file:/a b/1.jpg", features(n_featurized, N_FEATURES)
+    featurized = stored(spark, tmp_path, "featurized_images", featurized_of([path] * n_featurized, vectors))
+    status = stored(spark, tmp_path, "image_status", status_of([path] * n_listed))
+    (table,) = projected(featurized, status, NOTHING, made)
+    assert table.to_dataframe().count() == n_made
+    message = f"Table reduced_features: {n_listed} rows were expected, {n_made} were made. Nothing of it was committed"
+    with pytest.raises(ContractError, match=message):
+        table.write(f"file://{tmp_path}/x", {})

@@ -3,26 +3,25 @@
 import logging
 from dataclasses import replace
 
-from pyspark.sql import DataFrame
-
 from fruits_pipeline.datasets.fits import KeptFit
 from fruits_pipeline.encoders.card import Encoder
 from fruits_pipeline.errors import InputError
 from fruits_pipeline.fits import Fit
 from fruits_pipeline.parameters import ApplyParameters
+from fruits_pipeline.workers.summaries import Summary, named
 
 logger = logging.getLogger(__name__)
 
 
 def choose_fit(
-    kept_fits: list[KeptFit], kept_projection: DataFrame, encoder: Encoder, parameters: ApplyParameters
+    kept_fits: list[KeptFit], kept_projection: Summary, encoder: Encoder, parameters: ApplyParameters
 ) -> Fit:
     """Takes an earlier fit, so that the axes of new projections are those of the old ones.
 
     Args:
         kept_fits: All fits so far.
-        kept_projection: `reduced_features` as it stands. Its rows name the fit in use: the latest fit may be that of a
-            run which died before it projected anything.
+        kept_projection: What is in `reduced_features` as it stands. Its rows name the fit in use: the latest fit may be
+            that of a run which died before it projected anything.
         encoder: The encoder of this run.
         parameters: The fit's name, or none for the one in use.
 
@@ -51,7 +50,7 @@ def choose_fit(
     return replace(fit, card=replace(card, compared={}))
 
 
-def fit_in_use(kept_fits: list[KeptFit], kept_projection: DataFrame) -> str | None:
+def fit_in_use(kept_fits: list[KeptFit], kept_projection: Summary) -> str | None:
     """Name of the fit that made the projection; where there is no row, of the latest fit."""
-    row = kept_projection.select("fit").first()
-    return row["fit"] if row else next((kept.card.fit for kept in kept_fits if kept.is_current), None)
+    made_it = max(named(kept_projection, "fit"), default=None)
+    return made_it or next((kept.card.fit for kept in kept_fits if kept.is_current), None)

@@ -3,11 +3,10 @@
 import logging
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
-from pyspark.sql.types import DecimalType, StringType
 
 from fruits_pipeline.datasets.encoders import ExportedEncoder
 from fruits_pipeline.encoders.card import Encoder, EncoderWeights, is_same_encoder
@@ -18,6 +17,7 @@ from fruits_pipeline.run_record import RunRecord
 from fruits_pipeline.schemas import STATUSES
 from fruits_pipeline.workers.features import PLACE
 from fruits_pipeline.workers.featurization import STAGES, FeaturizeTask
+from fruits_pipeline.workers.summaries import Summary, named
 from fruits_pipeline.workers.writing import MappedRows
 
 logger = logging.getLogger(__name__)
@@ -61,14 +61,33 @@ def choose_encoder(parameters: EncoderParameters, weights: EncoderWeights, expor
     return encoder
 
 
+class PendingImages(NamedTuple):
+    """The images that a run has to do.
+
+    Attributes:
+        rows: Of `labeled_images`.
+        n_images: How many, where that is known without asking Spark.
+    """
+
+    rows: DataFrame
+    n_images: int | None = None
+
+
 def select_pending(
-    labeled_images: DataFrame, committed_images: DataFrame, encoder: Encoder, parameters: FeaturizationParameters
-) -> DataFrame:
+    labeled_images: DataFrame,
+    image_index: Summary,
+    committed_images: DataFrame,
+    committed: Summary,
+    encoder: Encoder,
+    parameters: FeaturizationParameters,
+) -> PendingImages:
     """Selects the images that this encoder has not seen.
 
     Args:
         labeled_images: All images that are there now.
+        image_index: What is known of them as a whole.
         committed_images: All rows of all earlier runs, of any encoder.
+        committed: What is known of those as a whole.
         encoder: The encoder of this run.
         parameters: `refresh` selects all images.
 
@@ -76,18 +95,18 @@ def select_pending(
         The rows of `labeled_images` that are new, were replaced, were never done by this encoder, whose bytes could
         not be read the last time, or that another decoder or limit has put into quarantine.
     """
-    if parameters.refresh:
-        return labeled_images
+    if parameters.refresh or not named(committed, "encoder").get(encoder.card.fingerprint):
+        return PendingImages(labeled_images, image_index["rows"])  # 2 s of Spark's time in each encoder's first run
     by_this_encoder = committed_images.where(F.col("encoder") == encoder.card.fingerprint)
     latest = by_this_encoder.groupBy(IDENTITY).agg(F.max(F.struct("run_id", "reason", "judged_by")).alias("row"))
     reason, judge = F.col("row.reason"), F.col("row.judged_by")
     is_bad_for_good = ~reason.isin(*UNREAD) & (judge == judged_by(parameters.max_pixels))
     done = latest.where(reason.isNull() | is_bad_for_good).select(IDENTITY)
-    return labeled_images.join(done, IDENTITY, "left_anti").select(labeled_images.columns)
+    return PendingImages(labeled_images.join(done, IDENTITY, "left_anti").select(labeled_images.columns))
 
 
 def featurize_images(
-    pending_images: DataFrame, encoder: Encoder, parameters: FeaturizationParameters, run: RunRecord
+    pending_images: PendingImages, encoder: Encoder, parameters: FeaturizationParameters, run: RunRecord
 ) -> Iterator[MappedRows]:
     """Runs every pending image through the encoder, once, when the result is written.
 
@@ -100,11 +119,12 @@ def featurize_images(
     Yields:
         One batch of `featurized_images`, not yet evaluated; nothing if nothing is pending.
     """
-    n_images = run.n_pending = pending_images.count()
+    rows, n_known = pending_images
+    n_images = run.n_pending = rows.count() if n_known is None else n_known
     logger.info("Images to featurise: %d", n_images)
     if n_images == 0:
         return
-    context = pending_images.sparkSession.sparkContext
+    context = rows.sparkSession.sparkContext
     sums = run.start_clocks({stage: context.accumulator(0.0) for stage in STAGES})
     task = FeaturizeTask(
         card=encoder.card,
@@ -116,8 +136,16 @@ def featurize_images(
         max_pixels=parameters.max_pixels,
         sums=sums,
     )
-    n_tasks = count_tasks(n_images, parameters.images_per_task, context.defaultParallelism)
-    yield MappedRows(pending_images.repartition(n_tasks), task, "featurized_images", sums["writing"])
+    n_tasks = count_tasks(n_images, parameters.images_per_task, count_cores(rows))
+    yield MappedRows(rows.repartition(n_tasks), task, "featurized_images", sums["writing"])
+
+
+def count_cores(rows: DataFrame) -> int:
+    """How many cores there are. On a cluster Spark knows it once executors have come, and a job waits for one."""
+    context = rows.sparkSession.sparkContext
+    if not str(context.master).startswith("local"):
+        rows.limit(1).count()
+    return context.defaultParallelism
 
 
 def count_tasks(n_images: int, images_per_task: int, n_cores: int) -> int:
@@ -132,13 +160,14 @@ def count_tasks(n_images: int, images_per_task: int, n_cores: int) -> int:
 
 
 def account_for_images(
-    labeled_images: DataFrame, featurized_images: DataFrame, encoder: Encoder, run: RunRecord
+    labeled_images: DataFrame, featurized_images: DataFrame, committed: Summary, encoder: Encoder, run: RunRecord
 ) -> DataFrame:
     """Says of every listed image what became of it, and which batch holds its current row.
 
     Args:
         labeled_images: All images that are there now.
         featurized_images: All committed batches, this run's included.
+        committed: What is known of those as a whole.
         encoder: Only rows made by this encoder count.
         run: Rows of this run are `featurised` or `quarantined`, rows of earlier runs are `unchanged`.
 
@@ -147,7 +176,12 @@ def account_for_images(
         the table's contract refuses.
     """
     rows = featurized_images.where(F.col("encoder") == encoder.card.fingerprint)
-    latest = rows.groupBy(IDENTITY).agg(F.max(F.struct("run_id", "reason", "detail")).alias("row"))
+    row = F.struct("run_id", "reason", "detail")
+    by_this_encoder = named(committed, "encoder").get(encoder.card.fingerprint, 0)
+    if named(committed, "run_id").get(run.run_id) == by_this_encoder:  # all are of this run, none has an older one
+        latest = rows.select(*IDENTITY, row.alias("row"))
+    else:
+        latest = rows.groupBy(IDENTITY).agg(F.max(row).alias("row"))
     status = (
         F.when(F.col("row").isNull(), "lost")
         .when(F.col("row.run_id") != run.run_id, "unchanged")
@@ -164,7 +198,7 @@ def account_for_images(
     )
 
 
-def count_images(image_index: DataFrame, image_status: DataFrame) -> dict[str, Any]:
+def count_images(image_index: Summary, image_status: Summary) -> dict[str, Any]:
     """Counts the images and asserts that none is missing: listed = featurised + quarantined + unchanged.
 
     Args:
@@ -174,51 +208,33 @@ def count_images(image_index: DataFrame, image_status: DataFrame) -> dict[str, A
     Returns:
         `listed`, `featurised`, `quarantined`, `unchanged` in this run; `in_quarantine`, how many of all listed images
         have no features; `with_features`, how many have; `encoder`, whose features they are; `digest`, which is the
-        same for the same features of the same images with the same labels (see `digest_of`).
+        same for the same features of the same images with the same labels.
 
     Raises:
-        ContractError: If the numbers do not add up, or the paths are not the same, each as often (see `hash_of`), or a
-            path has features twice.
+        ContractError: If the numbers do not add up, or the paths are not the same, each as often.
     """
-    listed = image_index.select("path", F.lit("listed").alias("status"))  # one job for both: a small one costs 0.1 s
-    is_listed, hashes = F.col("status") == "listed", hash_of("path")
-    has_features = ~is_listed & F.col("reason").isNull()
-    totals = image_status.unionByName(listed, allowMissingColumns=True).agg(
-        *[F.count_if(F.col("status") == status).alias(status) for status in ("listed", *STATUSES)],
-        F.count_if(F.col("reason").isNotNull()).alias("in_quarantine"),
-        F.count_if(has_features).alias("with_features"),
-        F.count_distinct(F.when(has_features, F.col("path"))).alias("paths"),
-        F.max("encoder").alias("encoder"),
-        digest_of("run_id", where=has_features).alias("digest"),
-        F.coalesce(F.sum(F.when(is_listed, hashes).otherwise(-hashes)), F.lit(0)).alias("difference"),
-    )
-    counts: dict[str, Any] = totals.collect()[0].asDict()
-    difference, paths = counts.pop("difference"), counts.pop("paths")
-    accounted = sum(counts[status] for status in STATUSES)
-    if difference or counts["listed"] != accounted or paths != counts["with_features"]:
-        which = ", but not the same ones" if difference else ""
+    listed, with_features = image_index["rows"], image_status["with_features"]
+    statuses = {status: image_status.get(f"status/{status}", 0) for status in STATUSES}
+    accounted = sum(statuses.values())
+    if (listed, image_index["paths"]) != (accounted, image_status["paths"]):
+        which = ", but not the same ones" if listed == accounted else ""
         raise ContractError(
-            f"Images listed: {counts['listed']}, accounted for: {accounted}{which}, with features: "
-            f"{counts['with_features']} with {paths} different paths ({counts}). Images were lost or doubled; run "
-            "again with --params=featurization.refresh=true and report this."
+            f"Images listed: {listed}, accounted for: {accounted}{which} ({statuses}). Images were lost or doubled; "
+            "run again with --params=featurization.refresh=true and report this."
         )
-    return counts
+    return {
+        "listed": listed,
+        **statuses,
+        "in_quarantine": image_status["rows"] - with_features,
+        "with_features": with_features,
+        "encoder": max(named(image_status, "encoder"), default=None),
+        "digest": digest_of(image_status),
+    }
 
 
-def digest_of(run_id: str, where: Column) -> Column:
-    """A number, as text, that any change of a set of features changes; the order of the rows plays no part.
-
-    Args:
-        run_id: Column with the run that made the features; the others are `path`, `label` and `encoder`.
-        where: Which rows count.
-    """
-    hashes = hash_of("path", "label", "encoder", run_id)
-    return F.coalesce(F.sum(F.when(where, hashes)), F.lit(0)).cast(StringType())
-
-
-def hash_of(*columns: str) -> Column:
-    """64-bit hashes of rows, to be summed: two different sets have the same sum with a probability of 2^-64."""
-    return F.xxhash64(*columns).cast(DecimalType(20, 0))
+def digest_of(summary: Summary) -> str:
+    """A number, as text, that any change of a set of features changes; the order of the rows plays no part."""
+    return str(summary["digest"] % 2**64)
 
 
 def select_current_features(featurized_images: DataFrame, image_status: DataFrame) -> DataFrame:

@@ -17,7 +17,14 @@ def create_pipeline() -> Pipeline:
             ),
             Node(
                 nodes.select_pending,
-                inputs=["labeled_images", "committed_images", "encoder", "params:featurization"],
+                inputs=[
+                    "labeled_images",
+                    "image_index@summary",
+                    "committed_images",
+                    "committed_summary",
+                    "encoder",
+                    "params:featurization",
+                ],
                 outputs="pending_images",
                 name="select_pending",
             ),
@@ -29,13 +36,13 @@ def create_pipeline() -> Pipeline:
             ),
             Node(
                 nodes.account_for_images,
-                inputs=["labeled_images", "featurized_images", "encoder", "run"],
-                outputs="image_status",
+                inputs=["labeled_images", "featurized_images", "committed_summary", "encoder", "run"],
+                outputs="image_status@spark",
                 name="account_for_images",
             ),
             Node(
                 nodes.count_images,
-                inputs=["image_index", "image_status"],
+                inputs=["image_index@summary", "image_status@summary"],
                 outputs="image_counts",
                 name="count_images",
             ),

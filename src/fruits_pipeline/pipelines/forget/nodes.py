@@ -10,6 +10,7 @@ from fruits_pipeline.errors import InputError
 from fruits_pipeline.parameters import ForgetParameters
 from fruits_pipeline.pipelines.featurization.nodes import digest_of
 from fruits_pipeline.run_record import RunRecord
+from fruits_pipeline.workers.summaries import Summary
 from fruits_pipeline.workers.writing import MappedRows
 
 logger = logging.getLogger(__name__)
@@ -65,7 +66,7 @@ def drop_forgotten(table: DataFrame, forgotten: DataFrame, *before: object) -> D
     return table.join(forgotten, "path", "left_anti").select(table.columns)
 
 
-def count_remaining_features(image_counts: dict[str, Any], remaining_image_status: DataFrame) -> dict[str, Any]:
+def count_remaining_features(image_counts: dict[str, Any], remaining_image_status: Summary) -> dict[str, Any]:
     """Makes the next fit notice that features are gone, whichever pipelines it runs with.
 
     Args:
@@ -75,11 +76,8 @@ def count_remaining_features(image_counts: dict[str, Any], remaining_image_statu
     Returns:
         The same counts, but for `with_features` and `digest`.
     """
-    has_features = F.col("reason").isNull()
-    found = remaining_image_status.agg(
-        F.count_if(has_features).alias("with_features"), digest_of("run_id", where=has_features).alias("digest")
-    ).first()
-    return {**image_counts, **(found.asDict() if found else {})}
+    with_features, digest = remaining_image_status["with_features"], digest_of(remaining_image_status)
+    return {**image_counts, "with_features": with_features, "digest": digest}
 
 
 def count_forgotten(

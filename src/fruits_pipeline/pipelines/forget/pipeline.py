@@ -5,7 +5,7 @@ from kedro.pipeline import Node, Pipeline
 from fruits_pipeline.pipelines.forget import nodes
 from fruits_pipeline.pipelines.reporting.nodes import draw_component_scatter, list_quarantine
 
-TABLES = ("image_index", "labeled_images", "image_status", "reduced_features")
+TABLES = ("image_index@spark", "labeled_images", "image_status@spark", "reduced_features")
 """Tables that each run writes anew. `featurized_images` comes last: while it has the rows, a rerun finds the images."""
 
 
@@ -30,7 +30,7 @@ def create_pipeline() -> Pipeline:
             create_count(),
             Node(
                 list_quarantine,
-                inputs="remaining_image_status",
+                inputs="remaining_image_status@spark",
                 outputs=["quarantine", "quarantine_table"],
                 name="list_remaining_quarantine",
             ),
@@ -63,7 +63,7 @@ def create_drop(table: str) -> Node:
         nodes.drop_forgotten,
         inputs=[table, "forgotten", "forgotten_counts"],
         outputs=f"remaining_{table}",
-        name=f"drop_from_{table}",
+        name=f"drop_from_{table.partition('@')[0]}",
     )
 
 
@@ -71,7 +71,7 @@ def create_count() -> Node:
     """The node that tells the next fit which features are left."""
     return Node(
         nodes.count_remaining_features,
-        inputs=["image_counts", "remaining_image_status"],
+        inputs=["image_counts", "remaining_image_status@summary"],
         outputs="remaining_image_counts",
         name="count_remaining_features",
     )

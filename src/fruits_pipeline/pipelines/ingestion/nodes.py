@@ -1,13 +1,11 @@
 """Which images are there."""
 
+from collections import Counter
 from dataclasses import replace
-
-from pyspark.sql import DataFrame
 
 from fruits_pipeline.errors import InputError
 from fruits_pipeline.parameters import IngestionParameters
 from fruits_pipeline.run_record import RunRecord
-from fruits_pipeline.workers.counting import AddCounts
 from fruits_pipeline.workers.listing import SelectImages
 from fruits_pipeline.workers.writing import MappedRows
 
@@ -15,7 +13,7 @@ from fruits_pipeline.workers.writing import MappedRows
 def index_images(raw_images: MappedRows, parameters: IngestionParameters, run: RunRecord) -> MappedRows:
     """Tells the images of the raw folder from its other files, by name; no file is opened.
 
-    The worker that lists the folder writes the index, too: the names go through neither Spark nor the driver.
+    Whoever lists the folder writes the index, too, page by page: one reader, for whom nobody needs Spark.
 
     Args:
         raw_images: The listing of all files.
@@ -26,8 +24,7 @@ def index_images(raw_images: MappedRows, parameters: IngestionParameters, run: R
         `image_index`, not yet evaluated: `path`, `length` in bytes, `modification_time`. Writing it raises an error if
         there are no images at all.
     """
-    context = raw_images.source.sparkSession.sparkContext
-    run.ignored_files = context.accumulator({}, AddCounts())
+    run.ignored_files = Counter()
     return replace(
         raw_images,
         function=SelectImages(raw_images.function, parameters.extensions, run.ignored_files),
@@ -38,7 +35,7 @@ def index_images(raw_images: MappedRows, parameters: IngestionParameters, run: R
     )
 
 
-def count_ignored_files(image_index: DataFrame, run: RunRecord) -> dict[str, int]:
+def count_ignored_files(image_index: MappedRows, run: RunRecord) -> dict[str, int]:
     """Says which files of the raw folder are no images to this pipeline.
 
     Args:
@@ -56,4 +53,4 @@ def count_ignored_files(image_index: DataFrame, run: RunRecord) -> dict[str, int
             "The files that are no images are counted while the folder is listed. Run both nodes: "
             "kedro run --pipelines=ingestion, or kedro run."
         )
-    return dict(sorted(run.ignored_files.value.items()))
+    return dict(sorted(run.ignored_files.items()))

@@ -12,12 +12,12 @@ def create_pipeline() -> Pipeline:
             Node(
                 index_images,
                 inputs=["raw_images", "params:ingestion", "run"],
-                outputs="image_index",
+                outputs="image_index@arrow",
                 name="index_images",
             ),
             Node(
                 count_ignored_files,
-                inputs=["image_index", "run"],
+                inputs=["image_index@arrow", "run"],
                 outputs="ignored_files",
                 name="count_ignored_files",
             ),

@@ -11,7 +11,7 @@ def create_pipeline() -> Pipeline:
         [
             Node(
                 label_images,
-                inputs=["image_index", "params:labeling"],
+                inputs=["image_index@arrow", "params:labeling"],
                 outputs="labeled_images",
                 name="label_images",
             ),

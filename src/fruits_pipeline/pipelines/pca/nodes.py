@@ -17,6 +17,7 @@ from fruits_pipeline.pipelines.featurization.nodes import digest_of, locate_curr
 from fruits_pipeline.run_record import RunRecord
 from fruits_pipeline.workers.features import PLACE, WithFeatures
 from fruits_pipeline.workers.projection import Project
+from fruits_pipeline.workers.summaries import Summary, named
 from fruits_pipeline.workers.writing import MappedRows
 
 logger = logging.getLogger(__name__)
@@ -162,7 +163,7 @@ def project_features(
     featurized_images: DataFrame,
     image_status: DataFrame,
     image_counts: dict[str, Any],
-    kept_projection: DataFrame,
+    kept_projection: Summary,
     fit: Fit,
     run: RunRecord,
 ) -> Iterator[MappedRows]:
@@ -171,8 +172,8 @@ def project_features(
     Args:
         featurized_images: All committed batches.
         image_status: Which rows are current.
-        image_counts: Their `digest`.
-        kept_projection: `reduced_features` as it stands.
+        image_counts: How many there are, and their `digest`.
+        kept_projection: What is in `reduced_features` as it stands.
         fit: Scaler and components.
         run: Names the rows.
 
@@ -196,11 +197,10 @@ def project_features(
     )
     arrays = (fit.arrays["mean"], fit.arrays["scale"], fit.arrays["components"])
     project = Project(places.sparkSession.sparkContext.broadcast(arrays))
-    yield MappedRows(rows, WithFeatures(project), "reduced_features")
+    yield MappedRows(rows, WithFeatures(project), "reduced_features", n_rows=image_counts["with_features"])
 
 
-def is_projected(projection: DataFrame, digest: str, fit: Fit) -> bool:
+def is_projected(projection: Summary, digest: str, fit: Fit) -> bool:
     """Whether a projection holds just the features with this digest, all projected with this fit."""
-    has_fit = F.col("fit") == fit.card.fit
-    found = projection.agg(digest_of("features_run_id", where=has_fit), F.count_if(~has_fit)).collect()
-    return [tuple(row) for row in found] == [(digest, 0)] and digest != "0"
+    fits = {fit.card.fit: projection["rows"]} if projection else None
+    return named(projection, "fit") == fits and digest_of(projection) == digest

@@ -26,7 +26,7 @@ def create_projection() -> Node:
     """The node that projects the current features with a fit, be it this run's or an earlier one."""
     return Node(
         project_features,
-        inputs=["featurized_images", "image_status", "image_counts", "kept_projection", "fit", "run"],
+        inputs=["featurized_images", "image_status@spark", "image_counts", "kept_projection", "fit", "run"],
         outputs="reduced_features",
         name="project_features",
     )

@@ -18,7 +18,7 @@ def create_pipeline() -> Pipeline:
             ),
             Node(
                 nodes.list_quarantine,
-                inputs="image_status",
+                inputs="image_status@spark",
                 outputs=["quarantine", "quarantine_table"],
                 name="list_quarantine",
             ),

@@ -11,7 +11,7 @@ def create_pipeline() -> Pipeline:
         [
             Node(
                 compute_moments,
-                inputs=["featurized_images", "image_status", "image_counts", "kept_moments", "params:scaling"],
+                inputs=["featurized_images", "image_status@spark", "image_counts", "kept_moments", "params:scaling"],
                 outputs="moments",
                 name="compute_moments",
             ),
