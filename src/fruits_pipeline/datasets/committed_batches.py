@@ -73,10 +73,9 @@ class CommittedBatchesDataset(AbstractDataset[Any, Any]):
 
     def load(self) -> DataFrame | Summary:
         """All rows of all committed batches; an empty table if there is none."""
-        batches = self.committed_batches()
         if self._load_as == "summary":
-            return self._folders.summary(batches, self._table)
-        return self._folders.read(batches, self._table)
+            return self._folders.summary_of_committed(self._table)
+        return self._folders.read(self.committed_batches(), self._table)
 
     def save(self, data: DataFrame | MappedRows) -> None:
         """Writes one batch, named after the run.

@@ -60,9 +60,7 @@ class CommittedFolders:
 
     def committed(self) -> list[str]:
         """Names of the folders that count, oldest first."""
-        marks = self._marks()
-        replaced = {name for mark in marks.values() for name in mark.get(_REPLACES, [])}
-        return [name for name in marks if name not in replaced]
+        return list(self._committed_marks())
 
     def check_new(self, name: str) -> None:
         """Makes sure that a folder may be written.
@@ -205,8 +203,15 @@ class CommittedFolders:
             table: Name of the table's columns in `fruits_pipeline.schemas`.
         """
         marks = self._marks()
-        said = [marks[name][_SUMMARY] for name in names if marks[name].get(_SUMMARY)]
-        unsaid = [name for name in names if not marks[name].get(_SUMMARY)]
+        return self._summary({name: marks[name] for name in names}, table)
+
+    def summary_of_committed(self, table: str) -> Summary:
+        """What is in all folders that count; each mark is read once, which in a bucket is a request."""
+        return self._summary(self._committed_marks(), table)
+
+    def _summary(self, marks: Mapping[str, Mapping[str, Any]], table: str) -> Summary:
+        said = [mark[_SUMMARY] for mark in marks.values() if mark.get(_SUMMARY)]
+        unsaid = [name for name, mark in marks.items() if not mark.get(_SUMMARY)]
         columns = [column for column, kind in COLUMNS[table].items() if not kind.startswith("array")]
         return add_up(table, [*said, *(summary_of(table, batch) for batch in self._batches(unsaid, columns))])
 
@@ -214,6 +219,12 @@ class CommittedFolders:
         """A folder's address for Spark."""
         scheme = {"file": "file", "s3": "s3a"}.get(self.protocol, self.protocol)
         return f"{scheme}://{self.path}/{name}"
+
+    def _committed_marks(self) -> dict[str, Mapping[str, Any]]:
+        """The marks of the folders that count, oldest first."""
+        marks = self._marks()
+        replaced = {name for mark in marks.values() for name in mark.get(_REPLACES, [])}
+        return {name: mark for name, mark in marks.items() if name not in replaced}
 
     def _marks(self) -> dict[str, Mapping[str, Any]]:
         """The content of `_SUCCESS` by folder, oldest first; empty where Spark or another tool wrote it."""

@@ -71,7 +71,8 @@ class MappedRows:
 
     def to_dataframe(self) -> DataFrame:
         """The same rows for Spark."""
-        return (self.source or _one_row()).mapInArrow(self.function, struct_type(self.table))
+        source = _one_row() if self.source is None else self.source
+        return source.mapInArrow(self.function, struct_type(self.table))
 
     def write(self, folder: str, options: Mapping[str, Any]) -> dict[str, Summary]:
         """Writes the rows as Parquet, one file for each task that has any.
